@@ -1,0 +1,98 @@
+#include "agent/core/rules.h"
+
+#include "common/base/text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+bool may_write(const Facts *f)
+{
+    const ServerView *s = f->server;
+    if (!s->running)
+        return false;
+    if (f->warden.writer)
+        return true;
+    if (s->answered)
+        return !s->in_recovery || s->role == ROLE_PROMOTED;
+    return s->role == ROLE_PRIMARY || s->role == ROLE_PROMOTED;
+}
+
+bool is_standby(const Facts *f)
+{
+    return f->server->running && f->server->answered && f->server->in_recovery;
+}
+
+bool is_primary(const Facts *f)
+{
+    return f->server->running && f->server->answered && !f->server->in_recovery;
+}
+
+bool directory_usable(const Facts *f)
+{
+    return f->server->dir == DIR_VALID;
+}
+
+bool peers_fresh(const Facts *f, Instant since)
+{
+    return instant_is_set(f->peers.asked_at) && !instant_before(f->peers.asked_at, since);
+}
+
+Decision with(Decision d, Reason reason)
+{
+    d.reason = reason;
+    return d;
+}
+
+Decision with_task(Decision d, Reason reason, TaskKind task)
+{
+    d.reason = reason;
+    d.task = task;
+    return d;
+}
+
+Decision wait_until(Decision d, Reason reason, Instant at)
+{
+    d.reason = reason;
+    d.wake_at = instant_earliest(d.wake_at, at);
+    return d;
+}
+
+void evidence(Decision *d, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(d->evidence, sizeof d->evidence, fmt, args); // cut is good enough for people
+    va_end(args);
+}
+
+const MemberView *upstream_of(const Facts *f, const MemberView *leader)
+{
+    const Tags *tags = &f->settings->tags;
+    if (tags->nostream)
+        return NULL;
+    if (!str_empty(tags->replicatefrom) && !str_ieq(tags->replicatefrom, f->settings->name)) {
+        const MemberView *wanted = cluster_member(f->cluster, tags->replicatefrom);
+        // A cascade that is not there, or has no address, must not cut this standby off.
+        if (wanted && wanted->host)
+            return wanted;
+    }
+    if (!leader || str_ieq(leader->name, f->settings->name))
+        return NULL;
+    return leader->host ? leader : NULL;
+}
+
+FailoverDue failover_due(const Facts *f)
+{
+    const FailoverView *request = &f->cluster->failover;
+    if (str_empty(request->leader) && str_empty(request->candidate))
+        return FAILOVER_NONE;
+    if (request->schedule_invalid) // also of a wrong type, when there is no text
+        return FAILOVER_STALE;
+    if (!request->scheduled_at)
+        return FAILOVER_DUE;
+    const int64_t late_ms = (f->wall_us - request->scheduled_us) / 1000;
+    if (late_ms < 0)
+        return FAILOVER_NOT_YET;
+    // Patroni's window (ha.md §3): later than this it is not what the operator meant any more.
+    return 2 * late_ms > 3 * f->settings->loop_wait_ms ? FAILOVER_STALE : FAILOVER_DUE;
+}

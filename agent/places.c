@@ -1,0 +1,104 @@
+#include "agent/places.h"
+
+#include "common/base/text.h"
+#include "common/os/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static bool make_private(const char *path, Error *err)
+{
+    if (!directory_make(path, 0700, err))
+        return false;
+    struct stat st;
+    if (stat(path, &st) != 0 || st.st_uid != geteuid())
+        return error_set(err, ERR_INVALID,
+                         "%s does not belong to us: howdah needs a directory of its own user",
+                         path);
+    return true;
+}
+
+static bool writable(const char *path)
+{
+    return path_kind(path) == PATH_DIRECTORY && access(path, W_OK | X_OK) == 0;
+}
+
+static bool take_lock(Arena *arena, const char *state_dir, int *out, Error *err)
+{
+    const char *path = path_join(arena, state_dir, "agent.lock");
+    AUTO(fd_release) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return error_set(err, ERR_INVALID, "%s: %s", path, strerror(errno));
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+        return error_set(err, ERR_CONFLICT,
+                         "another agent manages this data directory: it holds %s", path);
+    *out = fd;
+    fd = -1;
+    return true;
+}
+
+static const char *boot_id(Arena *arena)
+{
+    char *text = NULL;
+    Error ignored = {0};
+    if (!file_read(arena, "/proc/sys/kernel/random/boot_id", 64, &text, &ignored) || !text)
+        return "boot-unknown";
+    text[strcspn(text, "\n")] = '\0';
+    return text;
+}
+
+static const char *own_directory(Arena *arena)
+{
+    char path[512];
+    const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (length <= 0)
+        return ".";
+    path[length] = '\0';
+    return path_parent(arena, path);
+}
+
+// Beside us in a build tree, in ../lib/howdah when installed.
+static const char *find_warden(Arena *arena, const Settings *settings)
+{
+    if (settings->howdah.warden)
+        return settings->howdah.warden;
+    const char *bin = own_directory(arena);
+    const char *beside = path_join(arena, bin, "howdah-warden");
+    if (access(beside, X_OK) == 0)
+        return beside;
+    return path_join(arena, path_parent(arena, bin), "lib/howdah/howdah-warden");
+}
+
+bool places_open(Arena *arena, const Settings *settings, Places *out, Error *err)
+{
+    const HowdahSettings *h = &settings->howdah;
+    Places p = {.state_dir = h->state_dir, .lock_fd = -1};
+    if (!make_private(p.state_dir, err))
+        return error_wrap(err, "howdah.state_dir");
+    p.run_dir = h->run_dir ? h->run_dir : writable("/run/howdah") ? "/run/howdah" : p.state_dir;
+    if (path_kind(p.run_dir) == PATH_MISSING && !make_private(p.run_dir, err))
+        return error_wrap(err, "howdah.run_dir");
+    const char *name = path_base(h->socket ? h->socket : "w.sock");
+    p.socket = h->socket && h->socket[0] == '/' ? h->socket : path_join(arena, p.run_dir, name);
+    if (strlen(p.socket) >= sizeof((struct sockaddr_un *)0)->sun_path)
+        return error_set(err, ERR_INVALID,
+                         "the socket path %s is longer than %zu bytes: set howdah.run_dir to a "
+                         "shorter one",
+                         p.socket, sizeof((struct sockaddr_un *)0)->sun_path - 1);
+    p.warden = find_warden(arena, settings);
+    struct stat st;
+    if (stat(p.state_dir, &st) != 0)
+        return error_set(err, ERR_UNAVAILABLE, "%s: %s", p.state_dir, strerror(errno));
+    p.instance = arena_printf(arena, "%s/%lx-%lx", boot_id(arena), (unsigned long)st.st_dev,
+                              (unsigned long)st.st_ino);
+    if (!take_lock(arena, p.state_dir, &p.lock_fd, err))
+        return false;
+    *out = p;
+    return true;
+}

@@ -1,0 +1,18 @@
+// The agent's own places: state directory, run directory, the lock on the data directory, and who
+// we are beyond our name (DESIGN §5, §7).
+#pragma once
+#include "common/base/arena.h"
+#include "common/base/error.h"
+#include "common/model/settings.h"
+
+typedef struct {
+    const char *state_dir; // 0700, exists
+    const char *run_dir;
+    const char *socket;   // of the warden
+    const char *warden;   // program
+    const char *instance; // "<boot id>/<device and inode of the state directory>"
+    int lock_fd;          // held until the process ends: two agents on one data directory
+} Places;
+
+// Makes what is missing. ERR_CONFLICT: another agent has the lock.
+bool places_open(Arena *arena, const Settings *settings, Places *out, Error *err) MUST_CHECK;

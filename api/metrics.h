@@ -1,0 +1,6 @@
+// GET /metrics: Prometheus text (rest.md §14). Patroni's metrics in its order, ours after them.
+// Pure.
+#pragma once
+#include "api/status_document.h"
+
+char *metrics_text(Arena *arena, const StatusInput *input, Instant now);

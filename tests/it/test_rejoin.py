@@ -1,0 +1,138 @@
+"""Old primaries, old replicas and strangers come back."""
+import json
+import os
+import signal
+import time
+
+from checker import Checker
+from cluster import Cluster, USER, Member, kill, wait_for
+
+
+def test_old_primary_is_rewound_and_its_lost_writes_kept():
+    with Cluster() as c:
+        p = c.start()
+        others = [m for m in c.members if m is not p]
+        p.sql("create table t (n int)")
+        time.sleep(0.5)
+        # Cut it off from its standbys, so that it alone has what follows.
+        for m in others:
+            m.kill_agent(signal.SIGSTOP)
+            for pid in m.postgres_pids():
+                kill(pid, signal.SIGSTOP)
+        p.sql("insert into t select generate_series(1, 500)")
+        p.kill_all()
+        for m in others:
+            for pid in m.postgres_pids():
+                kill(pid, signal.SIGCONT)
+            m.kill_agent(signal.SIGCONT)
+        n = c.wait_primary(timeout=40, other_than=p)
+        n.sql("insert into t values (-1)")
+        p.start()
+        wait_for("the old primary streams", lambda: c.streaming() is n, 60)
+        wait_for("with the new history", lambda: p.sql("select count(*) from t where n = -1") == [(1,)], 10)
+        assert "REPLICA_REWIND" in p.log_text()
+        lost = f"{p.home}/.howdah-data/lost-writes"
+        assert os.path.isdir(lost) and os.listdir(lost), "what pg_rewind discarded is kept"
+        assert str(os.listdir(lost)[0]) in p.log_text(), "and named in the log"
+
+
+def test_rewind_impossible_then_cloned_again():
+    with Cluster(overrides={"postgresql": {"remove_data_directory_on_rewind_failure": True,
+                                           "remove_data_directory_on_diverged_timelines": True},
+                            "bootstrap": {"dcs": {"postgresql": {"use_pg_rewind": False}}}}) as c:
+        p = c.start()
+        others = [m for m in c.members if m is not p]
+        p.sql("create table t (n int)")
+        time.sleep(0.5)
+        for m in others:
+            for pid in m.postgres_pids():
+                kill(pid, signal.SIGSTOP)
+        p.sql("insert into t select generate_series(1, 500)")
+        p.kill_all()
+        for m in others:
+            for pid in m.postgres_pids():
+                kill(pid, signal.SIGCONT)
+        n = c.wait_primary(timeout=40, other_than=p)
+        p.start()
+        wait_for("copied again and streaming", lambda: c.streaming() is n, 90)
+        assert p.sql("select count(*) from t") == [(0,)]
+
+
+def test_everything_killed_newest_data_wins():
+    with Cluster() as c:
+        p = c.start()
+        replica, late = [m for m in c.members if m is not p]
+        p.sql("create table t (n int)")
+        time.sleep(0.5)
+        late.kill_all()
+        p.sql("insert into t select generate_series(1, 100)")
+        wait_for("the replica has it", lambda: replica.sql("select count(*) from t") == [(100,)], 10)
+        replica.kill_all()
+        p.kill_all()
+        # The one with the least comes up first.
+        late.start()
+        time.sleep(1)
+        replica.start()
+        n = c.wait_primary(timeout=60)
+        assert n is replica, n.name
+        assert n.sql("select count(*) from t") == [(100,)]
+        p.start()
+        wait_for("all stream", lambda: c.streaming() is n, 60)
+
+
+def test_second_member_with_the_same_name():
+    with Cluster() as c:
+        p = c.start()
+        twin = Member(c, "twin")
+        twin.overrides = {"name": p.name}
+        c.members.append(twin)
+        twin.start()
+        time.sleep(5)
+        assert c.leader() is p and c.is_writable(p)
+        assert not c.is_writable(twin)
+        kill(twin.proc.pid)
+
+
+def test_two_agents_on_one_data_directory():
+    with Cluster(count=1) as c:
+        p = c.start()
+        first = p.proc
+        log = p.log
+        p.log = f"{p.home}/second.log"
+        p.start()
+        assert p.wait_ended(10) == 1
+        assert "another agent manages this data directory" in p.log_text()
+        p.proc, p.log = first, log
+        assert c.wait_streaming() is p
+
+
+def test_foreign_system_identifier():
+    with Cluster() as c:
+        p = c.start()
+        stranger = Member(c, "stranger")
+        c.members.append(stranger)
+        os.system(f"setpriv --reuid=postgres --regid=postgres --init-groups "
+                  f"/usr/lib/postgresql/15/bin/initdb -D {stranger.data} -A trust >/dev/null 2>&1")
+        before = os.stat(f"{stranger.data}/global/pg_control").st_mtime_ns
+        stranger.start()
+        assert stranger.wait_ended(30) == 1
+        assert "SYSTEM_ID_FOREIGN" in stranger.log_text()
+        assert os.stat(f"{stranger.data}/global/pg_control").st_mtime_ns == before, "left alone"
+        c.members.remove(stranger)
+        assert c.wait_streaming() is p
+
+
+def test_agents_upgraded_one_after_the_other():
+    """SIGUSR2 leaves PostgreSQL, fence and lease to the next agent."""
+    with Cluster() as c:
+        p = c.start()
+        starts = {m.name: m.sql("select pg_postmaster_start_time()") for m in c.members}
+        with Checker(c) as k:
+            for m in c.members:
+                m.kill_agent(signal.SIGUSR2)
+                assert m.wait_ended(10) == 0
+                m.start()
+                wait_for("it is back", lambda: m.rest("/liveness")[0] == 200, 10)
+        assert {m.name: m.sql("select pg_postmaster_start_time()") for m in c.members} == starts
+        assert {a.member for a in k.snapshot()} == {p.name}
+        assert k.outage_s() < 0.5

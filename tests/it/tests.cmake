@@ -1,0 +1,23 @@
+# Scenarios on real servers: one ctest a function. They run the release build beside this one, as it
+# is what people run; HOWDAH_IT_BIN names another.
+if(NOT HOWDAH_IT_BIN)
+  set(HOWDAH_IT_BIN ${PROJECT_SOURCE_DIR}/build/release/bin)
+endif()
+if(CMAKE_BUILD_TYPE STREQUAL "Debug" AND NOT CMAKE_C_FLAGS MATCHES "thread|coverage"
+   AND NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
+  file(GLOB it_files CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/it/test_*.py
+       ${CMAKE_CURRENT_SOURCE_DIR}/interop/test_*.py)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${it_files})
+  foreach(file ${it_files})
+    get_filename_component(module ${file} NAME_WE)
+    file(STRINGS ${file} functions REGEX "^def test_")
+    foreach(line ${functions})
+      string(REGEX MATCH "test_[a-z0-9_]+" test ${line})
+      set(name it_${module}_${test})
+      add_test(NAME ${name} COMMAND /usr/bin/python3 -B ${CMAKE_CURRENT_SOURCE_DIR}/it/run.py
+               ${module}::${test})
+      set_tests_properties(${name} PROPERTIES LABELS it TIMEOUT 300
+        ENVIRONMENT "HOWDAH_BIN=${HOWDAH_IT_BIN}")
+    endforeach()
+  endforeach()
+endif()

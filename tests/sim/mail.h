@@ -1,0 +1,34 @@
+// Requests to the store as they travel; for sim_mail.c and sim_dcs.c.
+#pragma once
+#include "dcs/dcs.h"
+#include "tests/sim/world.h"
+
+typedef void MailApply(Sim *sim, Mail *mail);
+
+struct Mail {
+    Mail *previous, *next;
+    Arena *arena; // its strings
+    AgentProc *from;
+    uint64_t call;
+    StoreOp op;
+    MailApply *apply;
+    const char *what;
+    // --- the request
+    const char *key, *value, *status, *text;
+    int64_t session, term, expected, ttl_ms;
+    AcquireRequest acquire;
+    // --- the reply
+    ErrorKind kind; // ERR_NONE: done
+    const char *why;
+    int64_t revision;
+    uint64_t cluster_id;
+    RawKey *keys; // a listing
+    size_t count;
+};
+
+Mail *mail_new(AgentProc *proc, StoreOp op, MailApply *apply);
+void mail_free(Sim *sim, Mail *mail);
+// Sends it and waits. NULL: see err. The reply is the caller's.
+Mail *mail_call(Mail *mail, const char *what, Deadline deadline, Error *err) MUST_CHECK;
+Mail *refuse(Mail *mail, ErrorKind kind, const char *why);
+bool store_at(const Sim *sim, const char *key, int64_t revision); // 0: absent

@@ -1,0 +1,538 @@
+// The store as an agent has it: dcs.h over mail, with the real cache and the real classification of
+// vacancies behind the simulated watch.
+#include "tests/sim/mail.h"
+
+#include "dcs/records.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static AgentProc *proc_of(Dcs *dcs)
+{
+    return (AgentProc *)(void *)((char *)dcs - offsetof(AgentProc, dcs.base));
+}
+
+static int64_t session_of(const AgentProc *proc)
+{
+    int64_t id = 0;
+    return parse_int64(proc->dcs.session, &id) ? id : 0;
+}
+
+static const char *name_of(const AgentProc *proc)
+{
+    return proc->member->name;
+}
+
+// For calls whose reply says nothing but that it is done.
+static bool done(Mail *reply)
+{
+    if (!reply)
+        return false;
+    mail_free(reply->from->sim, reply);
+    return true;
+}
+
+// --- the watch
+
+static EtcdKeys listing(Sim *sim, Arena *arena)
+{
+    EtcdKeys out = {.keys = ARENA_ARRAY(arena, RawKey, sim->store.key_count)};
+    for (size_t i = 0; i < sim->store.key_count; i++) {
+        const StoreKey *k = &sim->store.keys[i];
+        out.keys[out.count++] = (RawKey){
+            .key = arena_strdup(arena, k->key),
+            .value = arena_strdup(arena, k->value),
+            .length = k->length,
+            .create_revision = k->create_revision,
+            .mod_revision = k->mod_revision,
+            .lease = k->lease ? arena_printf(arena, "%lld", (long long)k->lease) : NULL,
+        };
+    }
+    return out;
+}
+
+static bool store_reachable(const AgentProc *proc)
+{
+    const Sim *sim = proc->sim;
+    return sim->store.state == STORE_UP && link_up(sim, proc->member->index, THE_STORE) &&
+           link_up(sim, THE_STORE, proc->member->index);
+}
+
+static void take_listing(AgentProc *proc, const EtcdKeys *keys, int64_t revision,
+                         uint64_t cluster_id, Instant sent_at)
+{
+    SimDcs *dcs = &proc->dcs;
+    arena_reset(dcs->scratch);
+    if (etcd_cache_list(&dcs->cache, dcs->scratch, keys, revision, cluster_id, false, sent_at,
+                        host_now(proc->member)))
+        agent_notify(proc);
+}
+
+static void watch_open(Sim *sim, void *context, uint64_t argument);
+
+static void watch_broken(AgentProc *proc)
+{
+    SimDcs *dcs = &proc->dcs;
+    dcs->watching = false;
+    dcs->resume = chance(proc->sim, 500);
+    sim_in(proc->sim, roll(proc->sim, MS(50), MS(1200)), &proc->actor, watch_open, proc, 0);
+}
+
+static void deliver(AgentProc *proc, size_t upto)
+{
+    Sim *sim = proc->sim;
+    SimDcs *dcs = &proc->dcs;
+    if (upto <= dcs->seen)
+        return;
+    EtcdEvent *events = calloc(upto - dcs->seen, sizeof *events);
+    char(*leases)[24] = calloc(upto - dcs->seen, sizeof *leases);
+    ASSERT(events && leases);
+    size_t count = 0;
+    for (size_t i = dcs->seen; i < upto; i++) {
+        const StoreChange *c = &sim->store.log[i];
+        if (c->store != dcs->cache.cluster_id)
+            continue;
+        (void)snprintf(leases[count], sizeof leases[count], "%lld", (long long)c->lease);
+        events[count].deleted = !c->value;
+        events[count].kv = (RawKey){.key = c->key,
+                                    .value = c->value ? c->value : "",
+                                    .length = c->value ? strlen(c->value) : 0,
+                                    .create_revision = c->create_revision,
+                                    .mod_revision = c->mod_revision,
+                                    .lease = c->lease && c->value ? leases[count] : NULL};
+        count++;
+    }
+    dcs->seen = upto;
+    const bool news = count > 0 && etcd_cache_events(&dcs->cache, dcs->scratch, events, count,
+                                                     host_now(proc->member));
+    free(events);
+    free(leases);
+    if (news)
+        agent_notify(proc);
+}
+
+static void delivery(Sim *sim, void *context, uint64_t upto)
+{
+    AgentProc *proc = context;
+    SimDcs *dcs = &proc->dcs;
+    if (proc->zombie || proc->finished || !dcs->watching)
+        return;
+    if (!store_reachable(proc)) {
+        watch_broken(proc);
+        return;
+    }
+    if (sim->store.cluster_id != dcs->cache.cluster_id) {
+        dcs->watching = dcs->resume = false;
+        watch_open(sim, proc, 0);
+        return;
+    }
+    deliver(proc, (size_t)upto);
+}
+
+static void watch_open(Sim *sim, void *context, uint64_t argument)
+{
+    AgentProc *proc = context;
+    SimDcs *dcs = &proc->dcs;
+    (void)argument;
+    if (proc->zombie || proc->finished || dcs->watching)
+        return;
+    if (!store_reachable(proc)) {
+        sim_in(sim, roll(sim, MS(100), MS(1000)), &proc->actor, watch_open, proc, 0);
+        return;
+    }
+    dcs->watching = true;
+    if (dcs->resume && dcs->cache.filled && dcs->cache.cluster_id == sim->store.cluster_id) {
+        deliver(proc, sim->store.log_count);
+        return;
+    }
+    dcs->seen = sim->store.log_count;
+    Arena *arena = arena_new(ARENA_CAP_DEFAULT);
+    const EtcdKeys keys = listing(sim, arena);
+    take_listing(proc, &keys, sim->store.revision, sim->store.cluster_id, host_now(proc->member));
+    arena_free(arena);
+}
+
+void dcs_news(Sim *sim)
+{
+    for (int i = 0; i < sim->member_count; i++) {
+        AgentProc *proc = sim->members[i].agent;
+        if (!proc || proc->zombie || !proc->dcs.watching)
+            continue;
+        SimDcs *dcs = &proc->dcs;
+        int64_t at = sim->now + roll(sim, 200 * 1000, MS(8));
+        if (at < dcs->stalled_until)
+            at = dcs->stalled_until;
+        if (at < dcs->last_delivery)
+            at = dcs->last_delivery;
+        dcs->last_delivery = at;
+        sim_at(sim, at, &proc->actor, delivery, proc, sim->store.log_count);
+    }
+}
+
+void sim_watch_stall(Sim *sim, int member, int64_t ms)
+{
+    AgentProc *proc = sim->members[member].agent;
+    trace(sim, "fault  %s: watch stalls for %lld ms", sim->members[member].name, (long long)ms);
+    if (proc)
+        proc->dcs.stalled_until = sim->now + MS(ms);
+}
+
+// --- reading
+
+static bool op_view(Dcs *base, Arena *arena, ClusterView *out)
+{
+    AgentProc *proc = proc_of(base);
+    SimDcs *dcs = &proc->dcs;
+    if (proc->zombie)
+        return false;
+    if (dcs->watching && dcs->seen == proc->sim->store.log_count && store_reachable(proc))
+        etcd_cache_note_revision(&dcs->cache, dcs->cache.revision, dcs->cache.cluster_id,
+                                 host_now(proc->member));
+    return etcd_cache_view(&dcs->cache, arena, out);
+}
+
+static void apply_read(Sim *sim, Mail *mail)
+{
+    const EtcdKeys keys = listing(sim, mail->arena);
+    mail->keys = keys.keys;
+    mail->count = keys.count;
+    mail->revision = sim->store.revision;
+    mail->cluster_id = sim->store.cluster_id;
+}
+
+static bool op_refresh(Dcs *base, Arena *arena, Deadline deadline, ClusterView *out, Error *err)
+{
+    AgentProc *proc = proc_of(base);
+    const Instant sent_at = host_now(proc->member);
+    Mail *reply = mail_call(mail_new(proc, OP_ANY, apply_read), "read", deadline, err);
+    if (!reply) {
+        err->kind = ERR_UNAVAILABLE; // a read has no effect to be uncertain of
+        return false;
+    }
+    const EtcdKeys keys = {reply->keys, reply->count};
+    take_listing(proc, &keys, reply->revision, reply->cluster_id, sent_at);
+    mail_free(proc->sim, reply);
+    (void)etcd_cache_view(&proc->dcs.cache, arena, out); // filled by now
+    return true;
+}
+
+// --- the session
+
+static void apply_grant(Sim *sim, Mail *mail)
+{
+    mail->session = store_grant(sim, mail->ttl_ms);
+}
+
+static void apply_keepalive(Sim *sim, Mail *mail)
+{
+    if (!store_keepalive(sim, mail->session, &mail->ttl_ms))
+        (void)refuse(mail, ERR_CONFLICT, "the lease is gone");
+}
+
+static LeaseProof proof_of(const AgentProc *proc, Instant sent_at, int64_t ttl_ms)
+{
+    const int64_t least = ttl_ms < proc->dcs.session_ttl_ms ? ttl_ms : proc->dcs.session_ttl_ms;
+    return (LeaseProof){
+        .sent_at = sent_at, .ttl_ms = least, .valid_until = instant_plus_ms(sent_at, least)};
+}
+
+static bool keepalive(AgentProc *proc, int64_t session, Deadline deadline, LeaseProof *out,
+                      Error *err)
+{
+    const Instant sent_at = host_now(proc->member);
+    Mail *mail = mail_new(proc, OP_KEEPALIVE, apply_keepalive);
+    mail->session = session;
+    Mail *reply = mail_call(mail, "keepalive", deadline, err);
+    if (!reply)
+        return false;
+    *out = proof_of(proc, sent_at, reply->ttl_ms);
+    mail_free(proc->sim, reply);
+    return true;
+}
+
+static bool op_open_session(Dcs *base, int64_t ttl_ms, const char *resume, Deadline deadline,
+                            const char **out_session, LeaseProof *out, Error *err)
+{
+    AgentProc *proc = proc_of(base);
+    SimDcs *dcs = &proc->dcs;
+    int64_t id = 0;
+    dcs->session_ttl_ms = ttl_ms;
+    if (!str_empty(resume)) {
+        if (!parse_int64(resume, &id) || !keepalive(proc, id, deadline, out, err))
+            return error_wrap(err, "resume the session");
+        (void)copy_text(dcs->session, sizeof dcs->session, resume);
+        *out_session = dcs->session;
+        return true;
+    }
+    const Instant sent_at = host_now(proc->member);
+    Mail *mail = mail_new(proc, OP_KEEPALIVE, apply_grant);
+    mail->ttl_ms = ttl_ms;
+    Mail *reply = mail_call(mail, "grant", deadline, err);
+    if (!reply)
+        return false;
+    (void)snprintf(dcs->session, sizeof dcs->session, "%lld", (long long)reply->session);
+    mail_free(proc->sim, reply);
+    *out = proof_of(proc, sent_at, ttl_ms);
+    *out_session = dcs->session;
+    return true;
+}
+
+static bool op_keep_session(Dcs *base, Deadline deadline, LeaseProof *out, Error *err)
+{
+    AgentProc *proc = proc_of(base);
+    return keepalive(proc, session_of(proc), deadline, out, err);
+}
+
+// --- the leader key
+
+static void put_term(Sim *sim, Mail *mail, int64_t term)
+{
+    const AcquireRequest *r = &mail->acquire;
+    store_put(sim, "howdah",
+              records_term(mail->arena, name_of(mail->from), r->instance, term, r->parent_timeline,
+                           r->timeline, false, false, LSN_NONE),
+              0);
+}
+
+static void apply_acquire(Sim *sim, Mail *mail)
+{
+    const AcquireRequest *r = &mail->acquire;
+    const StoreKey *leader = store_key(sim, "leader");
+    if (!store_lease(sim, mail->session)) {
+        (void)refuse(mail, ERR_CONFLICT, "the lease is gone");
+        return;
+    }
+    const bool bootstrap_lost = r->bootstrap && store_key(sim, "initialize");
+    if (!store_at(sim, "leader", r->over_leader_revision) ||
+        !store_at(sim, "sync", r->sync_revision) ||
+        !store_at(sim, "failover", r->failover_revision) ||
+        !store_at(sim, "failsafe", r->failsafe_revision) ||
+        !store_at(sim, "config", r->config_revision) ||
+        !store_at(sim, "howdah", r->term_revision) || bootstrap_lost) {
+        (void)refuse(mail, ERR_CONFLICT, "the keys have moved on");
+        return;
+    }
+    store_begin(sim);
+    put_term(sim, mail, leader ? leader->create_revision : 0);
+    store_put(sim, "leader", name_of(mail->from), mail->session);
+    if (r->bootstrap)
+        store_put(sim, "initialize", "", mail->session);
+    mail->revision = store_end(sim, name_of(mail->from));
+    mail->term = store_key(sim, "leader")->create_revision;
+    check_acquired(mail->from);
+}
+
+static bool op_acquire(Dcs *base, const AcquireRequest *request, Deadline deadline, Acquired *out,
+                       Error *err)
+{
+    AgentProc *proc = proc_of(base);
+    LeaseProof proof;
+    if (!keepalive(proc, session_of(proc), deadline, &proof, err)) {
+        if (err->kind == ERR_UNCERTAIN)
+            err->kind = ERR_UNAVAILABLE; // the key has not been asked for
+        return false;
+    }
+    Mail *mail = mail_new(proc, OP_ACQUIRE, apply_acquire);
+    mail->acquire = *request;
+    mail->acquire.instance = arena_strdup(mail->arena, request->instance);
+    mail->session = session_of(proc);
+    Mail *reply = mail_call(mail, "acquire", deadline, err);
+    if (!reply)
+        return false;
+    *out = (Acquired){.term = reply->term, .proof = proof};
+    mail_free(proc->sim, reply);
+    return true;
+}
+
+static bool is_holder(Sim *sim, const Mail *mail)
+{
+    const StoreKey *leader = store_key(sim, "leader");
+    return leader && leader->lease == mail->session && mail->session != 0 &&
+           leader->create_revision == mail->term;
+}
+
+static void apply_renew(Sim *sim, Mail *mail)
+{
+    if (!is_holder(sim, mail)) {
+        (void)refuse(mail, ERR_CONFLICT, "the leader key is not ours");
+        return;
+    }
+    if (!mail->status)
+        return;
+    store_begin(sim);
+    store_put(sim, "status", mail->status, 0);
+    (void)store_end(sim, name_of(mail->from));
+}
+
+static bool op_renew(Dcs *base, int64_t term, const char *status, Deadline deadline,
+                     LeaseProof *out, Error *err)
+{
+    AgentProc *proc = proc_of(base);
+    LeaseProof proof;
+    if (!keepalive(proc, session_of(proc), deadline, &proof, err))
+        return false;
+    Mail *mail = mail_new(proc, OP_RENEW, apply_renew);
+    mail->session = session_of(proc);
+    mail->term = term;
+    mail->status = arena_strdup(mail->arena, status);
+    Mail *reply = mail_call(mail, "renew", deadline, err);
+    if (!reply)
+        return false;
+    mail_free(proc->sim, reply);
+    *out = proof;
+    return true;
+}
+
+static void apply_release(Sim *sim, Mail *mail)
+{
+    if (!is_holder(sim, mail)) {
+        (void)refuse(mail, ERR_CONFLICT, "the leader key is not ours");
+        return;
+    }
+    store_begin(sim);
+    store_delete(sim, "leader");
+    store_put(sim, "howdah", mail->text, 0);
+    if (mail->status)
+        store_put(sim, "status", mail->status, 0);
+    (void)store_end(sim, name_of(mail->from));
+}
+
+static bool op_release(Dcs *base, const ReleaseRequest *r, Deadline deadline, Error *err)
+{
+    AgentProc *proc = proc_of(base);
+    check_release(proc);
+    Mail *mail = mail_new(proc, OP_RELEASE, apply_release);
+    mail->session = session_of(proc);
+    mail->term = r->term;
+    mail->status = arena_strdup(mail->arena, r->status);
+    mail->text = records_term(mail->arena, name_of(proc), r->instance, r->term, 0, r->timeline,
+                              true, true, r->lsn);
+    return done(mail_call(mail, "release", deadline, err));
+}
+
+// --- the other keys
+
+static void apply_put_member(Sim *sim, Mail *mail)
+{
+    if (!store_lease(sim, mail->session)) {
+        (void)refuse(mail, ERR_CONFLICT, "the lease is gone");
+        return;
+    }
+    store_begin(sim);
+    store_put(sim, mail->key, mail->value, mail->session);
+    (void)store_end(sim, name_of(mail->from));
+}
+
+static Mail *member_mail(AgentProc *proc, MailApply *apply)
+{
+    Mail *mail = mail_new(proc, OP_WRITE, apply);
+    mail->key = arena_printf(mail->arena, "members/%s", name_of(proc));
+    mail->session = session_of(proc);
+    return mail;
+}
+
+static bool op_put_member(Dcs *base, const char *json, Deadline deadline, Error *err)
+{
+    AgentProc *proc = proc_of(base);
+    Mail *mail = member_mail(proc, apply_put_member);
+    mail->value = arena_strdup(mail->arena, json);
+    return done(mail_call(mail, "put member", deadline, err));
+}
+
+static void apply_delete_member(Sim *sim, Mail *mail)
+{
+    if (!store_key(sim, mail->key))
+        return;
+    store_begin(sim);
+    store_delete(sim, mail->key);
+    (void)store_end(sim, name_of(mail->from));
+}
+
+static bool op_delete_member(Dcs *base, Deadline deadline, Error *err)
+{
+    AgentProc *proc = proc_of(base);
+    return done(mail_call(member_mail(proc, apply_delete_member), "delete member", deadline, err));
+}
+
+static void apply_write(Sim *sim, Mail *mail)
+{
+    if (mail->expected != REVISION_ANY && !store_at(sim, mail->key, mail->expected)) {
+        (void)refuse(mail, ERR_CONFLICT, "the key has moved on");
+        return;
+    }
+    store_begin(sim);
+    if (mail->value)
+        store_put(sim, mail->key, mail->value, 0);
+    else
+        store_delete(sim, mail->key);
+    mail->revision = store_end(sim, name_of(mail->from));
+}
+
+static bool op_write(Dcs *base, DcsKey key, const char *value, int64_t expected, Deadline deadline,
+                     int64_t *out_revision, Error *err)
+{
+    AgentProc *proc = proc_of(base);
+    Mail *mail = mail_new(proc, OP_WRITE, apply_write);
+    mail->key = records_key_name((int)key);
+    mail->value = arena_strdup(mail->arena, value);
+    mail->expected = expected;
+    Mail *reply = mail_call(mail, mail->key, deadline, err);
+    if (!reply)
+        return false;
+    if (out_revision)
+        *out_revision = reply->revision;
+    mail_free(proc->sim, reply);
+    return true;
+}
+
+static bool op_remove_cluster(Dcs *base, Deadline deadline, Error *err)
+{
+    (void)base, (void)deadline;
+    return error_set(err, ERR_INVALID, "remove: howdahctl's alone");
+}
+
+static int op_event_fd(Dcs *base)
+{
+    (void)base;
+    return -1; // the loop that would wait for it is the simulator's own
+}
+
+static void op_set_ttl(Dcs *base, int64_t ttl_ms, int64_t loop_wait_ms, int64_t retry_timeout_ms)
+{
+    (void)base, (void)ttl_ms, (void)loop_wait_ms, (void)retry_timeout_ms;
+}
+
+static void op_free(Dcs *base)
+{
+    (void)base;
+}
+
+void dcs_init(AgentProc *proc)
+{
+    static const DcsOps ops = {
+        .view = op_view,
+        .refresh = op_refresh,
+        .open_session = op_open_session,
+        .keep_session = op_keep_session,
+        .acquire = op_acquire,
+        .renew = op_renew,
+        .release = op_release,
+        .put_member = op_put_member,
+        .delete_member = op_delete_member,
+        .write = op_write,
+        .remove_cluster = op_remove_cluster,
+        .event_fd = op_event_fd,
+        .set_ttl = op_set_ttl,
+        .free = op_free,
+    };
+    proc->dcs.base.ops = &ops;
+    proc->dcs.scratch = arena_new(ARENA_CAP_DEFAULT);
+    etcd_cache_init(&proc->dcs.cache, proc->member->name);
+    sim_in(proc->sim, roll(proc->sim, MS(2), MS(40)), &proc->actor, watch_open, proc, 0);
+}
+
+void dcs_done(AgentProc *proc)
+{
+    etcd_cache_done(&proc->dcs.cache);
+    arena_free(proc->dcs.scratch);
+}

@@ -1,0 +1,20 @@
+# The simulator: the agent's own library over a simulated world (tests/sim/sim.h). One thread; its
+# fibers would mean nothing to ThreadSanitizer.
+if(NOT CMAKE_C_FLAGS MATCHES "fsanitize=thread")
+  set(sim_dir ${CMAKE_SOURCE_DIR}/tests/sim)
+  add_library(simlib STATIC
+    ${sim_dir}/fiber.c ${sim_dir}/sim.c ${sim_dir}/sim_actions.c ${sim_dir}/sim_agent.c
+    ${sim_dir}/sim_check.c ${sim_dir}/sim_clients.c ${sim_dir}/sim_dcs.c ${sim_dir}/sim_faults.c
+    ${sim_dir}/sim_loop.c ${sim_dir}/sim_mail.c ${sim_dir}/sim_peers.c ${sim_dir}/sim_postgres.c
+    ${sim_dir}/sim_server.c ${sim_dir}/sim_store.c ${sim_dir}/sim_tasks.c ${sim_dir}/sim_wal.c
+    ${sim_dir}/sim_warden.c ${CMAKE_SOURCE_DIR}/agent/warden/fence_rules.c)
+  target_link_libraries(simlib PUBLIC agentlib core model dcs os base PRIVATE warnings)
+
+  add_executable(sim ${sim_dir}/sim_main.c)
+  target_link_libraries(sim PRIVATE simlib warnings)
+
+  foreach(scenarios warden lease handover data)
+    howdah_test(NAME test_sim_${scenarios} SOURCES ${sim_dir}/test_sim_${scenarios}.c LIBS simlib
+                LABEL sim TIMEOUT 300)
+  endforeach()
+endif()

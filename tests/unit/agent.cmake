@@ -1,0 +1,1 @@
+howdah_test(NAME test_peers SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_peers.c LIBS agentlib)

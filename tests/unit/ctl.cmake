@@ -1,0 +1,19 @@
+foreach(module table cluster options edit)
+  howdah_test(NAME test_ctl_${module} SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_ctl_${module}.c
+              LIBS ctl_lib)
+endforeach()
+
+# These run the program itself.
+set(ctl_lab ${CMAKE_SOURCE_DIR}/tests/unit/test_ctl_lab.c
+            ${CMAKE_SOURCE_DIR}/tests/support/etcd_server.c
+            ${CMAKE_SOURCE_DIR}/tests/support/tcp_server.c)
+foreach(module commands api query)
+  howdah_test(NAME test_ctl_${module} LIBS base model os SOURCES
+              ${CMAKE_SOURCE_DIR}/tests/unit/test_ctl_${module}.c ${ctl_lab})
+  add_dependencies(test_ctl_${module} ctl)
+endforeach()
+
+# Against Patroni 4.1's own patronictl, byte by byte; 77: it cannot be had here.
+add_test(NAME patronictl_list COMMAND ${CMAKE_SOURCE_DIR}/tests/interop/patronictl_list.sh)
+set_tests_properties(patronictl_list PROPERTIES LABELS interop TIMEOUT 1800 SKIP_RETURN_CODE 77
+  ENVIRONMENT "HOWDAH_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")

@@ -92,6 +92,7 @@ static void lease_lost(Agent *agent, const char *why)
         log_warn("leader lease is gone term=%lld why='%s'", (long long)lease->term, why);
     lease->held = lease->resuming = lease->tampered = false;
     lease->failures = 0;
+    agent->refresh_wanted = true; // the cache may be what has misled us
 }
 
 static void session_proven(Agent *agent, const LeaseProof *proof)
@@ -307,8 +308,10 @@ static void renew(Agent *agent)
     if (err.kind == ERR_CONFLICT)
         examine_conflict(agent);
     lease->failures++;
+    // Near the end every moment counts in which the store may be back.
+    const bool late = lease->held && instant_ms_between(now_of(agent), lease_stop_at(agent)) < 3000;
     lease->retry_at = instant_plus_ms(
-        now_of(agent), retry_wait_ms(agent->world.rng, lease->failures - 1, 100, 1000));
+        now_of(agent), retry_wait_ms(agent->world.rng, lease->failures - 1, 100, late ? 200 : 1000));
 }
 
 static void open_session(Agent *agent)
@@ -330,6 +333,7 @@ static void open_session(Agent *agent)
     }
     if (err.kind == ERR_CONFLICT) { // the one we wanted to go on with has expired
         lease->session[0] = '\0';
+        lease->abandoned_term = lease->resuming ? lease->term : lease->abandoned_term;
         lease_lost(agent, "the session has expired");
     }
     lease->session_failures++;
@@ -417,6 +421,37 @@ static void finish_release(Agent *agent)
         now_of(agent), retry_wait_ms(agent->world.rng, lease->failures - 1, 100, 1000));
 }
 
+// A store that hears us while its answers are lost would keep a lease alive that is of no use to us,
+// and bar everybody else: after one that ran out, a read must succeed before the next keepalive.
+static bool store_hears_and_speaks(Agent *agent)
+{
+    Lease *lease = &agent->lease;
+    if (!lease->probe_first)
+        return true;
+    Dcs *dcs = agent->world.dcs;
+    Error err = {0};
+    ClusterView view;
+    lease->probe_first = !store_outcome(
+        agent, dcs->ops->refresh(dcs, agent->turn_arena, try_deadline(agent), &view, &err), &err);
+    if (lease->probe_first)
+        lease->session_retry_at = lease->retry_at = instant_plus_ms(
+            now_of(agent), retry_wait_ms(agent->world.rng, lease->session_failures++, 100, 1000));
+    return !lease->probe_first;
+}
+
+// Where the warden was not there, or did not answer, when the lease was renewed.
+static void move_fence(Agent *agent)
+{
+    const Lease *lease = &agent->lease;
+    const WardenView *w = &agent->warden;
+    const Instant want = instant_plus_ms(capped(agent, lease->proof).valid_until,
+                                         -settings_of(agent)->howdah.margin_ms);
+    Error err = {0};
+    if (lease->held && w->connected && w->fence_armed && instant_before(w->quit_at, want) &&
+        !lease_fence(agent, agent->fence_writer, &err))
+        log_warn("fence not moved error='%s'", err.text);
+}
+
 Instant lease_due(const Agent *agent)
 {
     const Lease *lease = &agent->lease;
@@ -438,11 +473,14 @@ void lease_keep(Agent *agent)
 {
     Lease *lease = &agent->lease;
     const Instant now = now_of(agent);
-    if (lease->held && !instant_before(now, lease->proof.valid_until))
+    if (lease->held && !instant_before(now, lease->proof.valid_until)) {
         lease_lost(agent, "it could not be renewed in time");
+        lease->probe_first = true;
+    }
+    move_fence(agent);
     if (session_outdated(agent))
         change_session(agent);
-    if (instant_before(now, lease_due(agent)))
+    if (instant_before(now, lease_due(agent)) || !store_hears_and_speaks(agent))
         return;
     if (!session_open(agent)) {
         open_session(agent);

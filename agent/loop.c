@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #define WARDEN_RETRY_MS 200
+#define ORPHANED_MS     3000 // a restart by systemd takes much less
 
 struct Loop {
     const LoopOptions *options;
@@ -39,6 +40,8 @@ struct Loop {
     int epoll_fd, signal_fd, wake_fd;
     Instant warden_retry_at;
     bool warden_was_there;
+    Instant warden_missed_at; // 0: it is there, or ours to start
+    bool told_to_stop;
 };
 
 static void watch(Loop *loop, int fd)
@@ -57,6 +60,29 @@ static bool warden_connected(Loop *loop)
     return view.connected || view.replaced;
 }
 
+// A second warden would look after the same data directory with neither knowing of the other.
+static void miss_warden(Loop *loop, const Error *err)
+{
+    const Instant now = clock_now(loop->clock);
+    if (!instant_is_set(loop->warden_missed_at)) {
+        loop->warden_missed_at = now;
+        log_warn("waiting for the warden: howdah.socket is an absolute path, so it is not ours to "
+                 "start socket=%s error='%s'",
+                 loop->options->places->socket, err->text);
+    }
+    // There is nobody to stop PostgreSQL through. It has ended with its parent, or ends at the
+    // fence.
+    if (loop->told_to_stop && instant_ms_between(loop->warden_missed_at, now) >= ORPHANED_MS)
+        agent_leave(loop->agent);
+}
+
+static void found_warden(Loop *loop)
+{
+    if (instant_is_set(loop->warden_missed_at))
+        log_info("attached to the warden socket=%s", loop->options->places->socket);
+    loop->warden_missed_at = (Instant){0};
+}
+
 // Attach, and start it where nobody else does (DESIGN §4: without systemd, detached).
 static void keep_warden(Loop *loop)
 {
@@ -65,8 +91,14 @@ static void keep_warden(Loop *loop)
     loop->warden_retry_at = instant_plus_ms(clock_now(loop->clock), WARDEN_RETRY_MS);
     const Places *p = loop->options->places;
     Error err = {0};
-    if (warden_client_connect(loop->warden, deadline_in(loop->clock, 500), &err))
+    if (warden_client_connect(loop->warden, deadline_in(loop->clock, 500), &err)) {
+        found_warden(loop);
         return;
+    }
+    if (p->external_warden) {
+        miss_warden(loop, &err);
+        return;
+    }
     if (loop->warden_was_there)
         log_warn("the warden is gone; starting another error='%s'", err.text);
     const char *data_dir = loop->options->settings->postgresql.data_dir;
@@ -145,6 +177,7 @@ static void read_signals(Loop *loop)
         case SIGTERM:
         case SIGINT:
             log_info("told to stop signal=%u", info.ssi_signo);
+            loop->told_to_stop = true;
             agent_shutdown(loop->agent);
             break;
         case SIGUSR2:

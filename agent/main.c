@@ -24,7 +24,8 @@ static int print_help(void)
     printf(
         "Usage: howdah [CONFIG]\n"
         "       howdah --validate-config [CONFIG]\n"
-        "       howdah --generate-sample-config | --help | --version\n\n"
+        "       howdah --generate-sample-config | --generate-settings-reference\n"
+        "       howdah --help | --version\n\n"
         "The agent beside one PostgreSQL server. CONFIG is a YAML file, or a directory of them;\n"
         "without it PATRONI_CONFIGURATION, the environment or /etc/howdah/howdah.yml is read.\n\n"
         "Signals: TERM, INT  hand over, stop PostgreSQL, end\n"
@@ -112,6 +113,10 @@ int main(int argc, char **argv)
         if (str_eq(arg, "--generate-sample-config")) {
             Arena *arena = arena_new(ARENA_CAP_DEFAULT);
             return print_and_free(arena, settings_sample_yaml(arena));
+        }
+        if (str_eq(arg, "--generate-settings-reference")) {
+            Arena *arena = arena_new(ARENA_CAP_DEFAULT);
+            return print_and_free(arena, settings_reference_markdown(arena));
         }
         if (str_eq(arg, "--validate-config")) {
             only_validate = true;

@@ -53,6 +53,11 @@ static void observe_store(Agent *agent)
 {
     Dcs *dcs = agent->world.dcs;
     ClusterView view;
+    if (agent->refresh_wanted) {
+        Error err = {0};
+        agent->refresh_wanted = !dcs->ops->refresh(
+            dcs, agent->turn_arena, deadline_in(agent->world.clock, OBSERVE_MS), &view, &err);
+    }
     if (dcs->ops->view(dcs, agent->turn_arena, &view)) {
         agent->view = view;
         agent->view_known = true;
@@ -75,6 +80,11 @@ void observe(Agent *agent)
     server->ops->observe(server, agent->turn_arena, deadline_in(agent->world.clock, OBSERVE_MS),
                          &view);
     agent->server = view;
+    const TaskView *task = &agent->server.task;
+    if (!task->running && task->kind != TASK_NONE && !task->ok && task->number != agent->task_told) {
+        agent->task_told = task->number;
+        log_warn("task failed task=%s error='%s'", task_name(task->kind), task->error);
+    }
 }
 
 // /history, or the confirmed term record where that is newer: the promoter's own word.

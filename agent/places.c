@@ -84,13 +84,14 @@ bool places_open(Arena *arena, const Settings *settings, Places *out, Error *err
     p.run_dir = h->run_dir ? h->run_dir : writable("/run/howdah") ? "/run/howdah" : p.state_dir;
     if (path_kind(p.run_dir) == PATH_MISSING && !make_private(p.run_dir, err))
         return error_wrap(err, "howdah.run_dir");
-    const char *name = path_base(h->socket ? h->socket : "w.sock");
-    p.socket = h->socket && h->socket[0] == '/' ? h->socket : path_join(arena, p.run_dir, name);
+    p.external_warden = h->socket[0] == '/';
+    p.socket = p.external_warden ? h->socket : path_join(arena, p.run_dir, path_base(h->socket));
     if (strlen(p.socket) >= sizeof((struct sockaddr_un *)0)->sun_path)
         return error_set(err, ERR_INVALID,
-                         "the socket path %s is longer than %zu bytes: set howdah.run_dir to a "
-                         "shorter one",
-                         p.socket, sizeof((struct sockaddr_un *)0)->sun_path - 1);
+                         "the socket path %s is longer than %zu bytes: set howdah.%s to a shorter "
+                         "one",
+                         p.socket, sizeof((struct sockaddr_un *)0)->sun_path - 1,
+                         p.external_warden ? "socket" : "run_dir");
     p.warden = find_warden(arena, settings);
     struct stat st;
     if (stat(p.state_dir, &st) != 0)

@@ -9,6 +9,7 @@ typedef struct {
     const char *state_dir; // 0700, exists
     const char *run_dir;
     const char *socket;   // of the warden
+    bool external_warden; // somebody else keeps it: howdah.socket is an absolute path
     const char *warden;   // program
     const char *instance; // "<boot id>/<device and inode of the state directory>"
     int lock_fd;          // held until the process ends: two agents on one data directory

@@ -4,6 +4,7 @@
 #include "agent/state.h"
 
 #include "common/base/text.h"
+#include "common/base/timestamp.h"
 #include "common/os/log.h"
 #include "dcs/records.h"
 
@@ -42,18 +43,17 @@ static Move move_of(const ApiRequest *r)
 static int check_schedule(const Agent *agent, const char *schedule, const char *word, Arena *arena,
                           const char **text)
 {
-    int64_t at_us;
-    bool zone;
-    if (!records_parse_timestamp(schedule, &at_us, &zone)) {
+    Timestamp at;
+    if (!timestamp_parse(schedule, NULL, &at)) {
         *text = "Unable to parse scheduled timestamp. It should be in an unambiguous format, e.g. "
                 "ISO 8601";
         return 422;
     }
-    if (!zone) {
+    if (!at.has_zone) {
         *text = arena_printf(arena, "Timezone information is mandatory for the scheduled %s", word);
         return 400;
     }
-    if (at_us < clock_wall_us(agent->world.clock)) {
+    if (timestamp_us(&at) < clock_wall_us(agent->world.clock)) {
         *text = arena_printf(arena, "Cannot schedule %s in the past", word);
         return 422;
     }
@@ -303,14 +303,15 @@ static void schedule_restart(Agent *agent, ApiRequest *r)
         answer(agent, r, 409, "Another restart is already scheduled");
         return;
     }
-    bool zone;
+    Timestamp at = {0};
     arena_reset(agent->scheduled_arena);
     Tree *kept = tree_copy(agent->scheduled_arena, r->body);
     if (agent->server.postmaster_start_text)
         tree_set(agent->scheduled_arena, kept, "postmaster_start_time",
                  tree_string(agent->scheduled_arena, agent->server.postmaster_start_text));
-    (void)records_parse_timestamp(tree_get_string(kept, "schedule", ""), &agent->scheduled_us,
-                                  &zone); // checked before
+    const bool checked = timestamp_parse(tree_get_string(kept, "schedule", ""), NULL, &at);
+    ASSERT(checked); // by check_restart
+    agent->scheduled_us = timestamp_us(&at);
     agent->scheduled_restart = kept;
     agent->member_dirty = true;
     answer(agent, r, 202, "Restart scheduled");

@@ -1,6 +1,6 @@
 #include "api/actions.h"
 
-#include "api/schedule.h"
+#include "common/base/timestamp.h"
 #include "common/model/units.h"
 
 #include <string.h>
@@ -20,27 +20,26 @@ enum {
 // False: answered. Normalizes what is valid.
 static bool check_schedule(Exchange *x, const Tree *given, const char *action, const Tree **out)
 {
-    Schedule schedule;
-    const char *text = tree_string_of(given);
-    if (text == NULL || !schedule_parse(text, &schedule)) {
+    Timestamp at;
+    if (!timestamp_parse(tree_string_of(given), NULL, &at)) {
         exchange_text(x, UNPROCESSABLE,
                       "Unable to parse scheduled timestamp. It should be in an unambiguous format, "
                       "e.g. ISO 8601");
         return false;
     }
-    if (!schedule.has_zone) {
+    if (!at.has_zone) {
         exchange_text(x, BAD_REQUEST,
                       arena_printf(x->arena,
                                    "Timezone information is mandatory for the scheduled %s",
                                    action));
         return false;
     }
-    if (schedule.wall_us < clock_wall_us(x->api->clock)) {
+    if (timestamp_us(&at) < clock_wall_us(x->api->clock)) {
         exchange_text(x, UNPROCESSABLE,
                       arena_printf(x->arena, "Cannot schedule %s in the past", action));
         return false;
     }
-    *out = tree_string(x->arena, schedule.iso);
+    *out = tree_string(x->arena, timestamp_format(&at, 'T').text);
     return true;
 }
 

@@ -1,4 +1,5 @@
 #include "dcs/records.h"
+#include "common/base/timestamp.h"
 #include "dcs/dcs.h"
 #include "dcs/records_internal.h"
 
@@ -228,13 +229,15 @@ static void parse_failover(RecordReader *reader, const RawKey *raw, ClusterView 
 
     const Tree *schedule = tree_get(tree, "scheduled_at");
     failover->scheduled_at = text_field(tree, "scheduled_at");
-    bool has_zone = false;
-    if (failover->scheduled_at != NULL)
-        failover->schedule_invalid =
-            !records_parse_timestamp(failover->scheduled_at, &failover->scheduled_us, &has_zone);
-    else // of another type: a schedule was meant, so "now" would be wrong
+    Timestamp at;
+    if (failover->scheduled_at ==
+        NULL) // of another type: a schedule was meant, so "now" would be wrong
         failover->schedule_invalid =
             schedule != NULL && schedule->kind != TREE_NULL && schedule->kind != TREE_STRING;
+    else if (timestamp_parse(failover->scheduled_at, NULL, &at) && at.has_zone)
+        failover->scheduled_us = timestamp_us(&at);
+    else
+        failover->schedule_invalid = true;
 }
 
 static void parse_sync(RecordReader *reader, const RawKey *raw, ClusterView *out)

@@ -41,8 +41,5 @@ char *records_sync(Arena *arena, const char *leader, const StringList *standbys,
 char *records_term(Arena *arena, const char *holder, const char *instance, int64_t term,
                    uint32_t parent_timeline, uint32_t timeline, bool confirmed, bool released,
                    Lsn lsn);
-// ISO 8601 with an offset -> microseconds since 1970; false without a zone or if it cannot be read.
-// *out_has_zone is always set: false says that the text could be read, but has no zone.
-bool records_parse_timestamp(const char *text, int64_t *out_us, bool *out_has_zone);
 // Microseconds since 1970 -> ISO 8601 in the local zone, with its offset.
 char *records_timestamp(Arena *arena, int64_t wall_us);

@@ -151,6 +151,24 @@ static bool streams_from_us(const Facts *f, const char *member)
     return m && m->tags.replicatefrom; // it streams from somebody who does
 }
 
+static void say_why_unfit(const Facts *f, Decision *d, const char *candidate)
+{
+    for (size_t i = 0; i < f->peers.count; i++) {
+        const PeerAnswer *p = &f->peers.answers[i];
+        if (candidate && !str_ieq(p->name, candidate))
+            continue;
+        evidence(d, "member=%s reachable=%d running=%d in_recovery=%d nofailover=%d streams=%d "
+                    "timeline=%u lsn=%s ours=%s%s%s",
+                 p->name, p->reachable, p->running, p->in_recovery, p->nofailover,
+                 streams_from_us(f, p->name), p->position.timeline,
+                 lsn_format(p->position.lsn).text,
+                 lsn_format(server_position(f->server).lsn).text, p->error ? " error=" : "",
+                 p->error ? p->error : "");
+        return;
+    }
+    evidence(d, "no member to ask");
+}
+
 bool decide_switchover(const Facts *f, Decision *d)
 {
     const FailoverView *request = &f->cluster->failover;
@@ -176,8 +194,10 @@ bool decide_switchover(const Facts *f, Decision *d)
     }
     const char *candidate = str_empty(request->candidate) ? NULL : request->candidate;
     const PeerAnswer *next = race_successor(f, candidate, LSN_NONE);
-    if (!next || (candidate && !streams_from_us(f, candidate)))
+    if (!next || (candidate && !streams_from_us(f, candidate))) {
+        say_why_unfit(f, d, candidate);
         return drop_request(f, d, REASON_SWITCHOVER_IMPOSSIBLE);
+    }
     evidence(d, "candidate=%s", candidate ? candidate : next->name);
     d->memory.handover = HANDOVER_SWITCHOVER;
     d->memory.handover_at = f->now;

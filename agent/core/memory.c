@@ -47,6 +47,10 @@ static void digest_success(Memory *m, const Facts *f, const TaskView *task)
     case TASK_POST_BOOTSTRAP:
         m->post_bootstrap_done = true;
         break;
+    case TASK_START_STANDBY: // a promote was for the postmaster before this one
+    case TASK_STOP:
+        m->promoted_term = 0;
+        break;
     case TASK_INSPECT: // a missing mount is looked for once a second, not all the time
         if (f->server->dir == DIR_INACCESSIBLE || f->server->dir == DIR_UNKNOWN)
             m->task_retry_at = instant_plus_ms(f->now, 1000);
@@ -54,8 +58,6 @@ static void digest_success(Memory *m, const Facts *f, const TaskView *task)
     case TASK_NONE:
     case TASK_BOOTSTRAP:
     case TASK_START_PRIMARY:
-    case TASK_START_STANDBY:
-    case TASK_STOP:
     case TASK_PROMOTE:
     case TASK_FOLLOW:
     case TASK_RELOAD:

@@ -14,6 +14,9 @@ bool may_write(const Facts *f)
         return true;
     if (s->answered)
         return !s->in_recovery || s->role == ROLE_PROMOTED;
+    // What it was before says nothing of a server that we have started as a standby.
+    if (s->task.kind == TASK_START_STANDBY && !instant_before(s->started_at, s->task.began_at))
+        return false;
     return s->role == ROLE_PRIMARY || s->role == ROLE_PROMOTED;
 }
 

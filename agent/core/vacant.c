@@ -50,8 +50,8 @@ static bool must_wait(const Facts *f, Decision *d)
     const int64_t ttl = f->settings->ttl_ms;
     // Without having seen how the leader went, and who else is there: after a power failure the
     // first agent to come up must not win with the oldest data.
-    const bool saw_it_go = v->kind == VACANCY_RELEASED || v->kind == VACANCY_EXPIRED;
-    if (!saw_it_go || (f->settings->failsafe_mode && v->kind != VACANCY_RELEASED)) {
+    // Nor must one that came up in time to see the dead leader's lease end.
+    if (v->kind != VACANCY_RELEASED) {
         const Instant ready_at = instant_plus_ms(f->started_at, ttl);
         if (instant_before(f->now, ready_at)) {
             *d = wait_until(*d, REASON_RACE_FRESH_AGENT, ready_at);

@@ -119,6 +119,14 @@ static void probe_disk(TaskRun *run)
         log_warn("the state directory cannot be written error='%s'", err.text);
 }
 
+// Promoting must not wait for a connection to be made.
+static void keep_spare(LocalServer *server, const ChildView *child, PgConn *pg)
+{
+    pg_release(&server->worker.spare);
+    server->worker.spare = pg;
+    server->worker.spare_of = child->started_at;
+}
+
 // A cached connection says nothing about a postmaster that is stopped or lets nobody in any more.
 static void probe_postmaster(TaskRun *run)
 {
@@ -127,8 +135,10 @@ static void probe_postmaster(TaskRun *run)
     AUTO(pg_release) PgConn *pg = NULL;
     PgFailure failure;
     Error err = {0};
-    if (!postmaster_runs(server, &child))
+    if (!postmaster_runs(server, &child)) {
+        pg_release(&server->worker.spare);
         return;
+    }
     const bool connected =
         task_try_connect(run, task_deadline(run, CONNECT_MS), &pg, &failure, &err);
     if (!connected && !failure.timed_out)
@@ -144,12 +154,16 @@ static void probe_postmaster(TaskRun *run)
         server_wake(server->event_fd);
         return;
     }
-    if (server->worker.settings_checked.ns == child.started_at.ns)
+    if (server->worker.settings_checked.ns == child.started_at.ns) {
+        keep_spare(server, &child, TAKE(pg));
         return;
+    }
     if (pending_check(server, run->copy, pg, &err))
         server->worker.settings_checked = child.started_at;
     else
         log_debug("settings not compared error='%s'", err.text);
+    if (pg_is_open(pg))
+        keep_spare(server, &child, TAKE(pg));
 }
 
 static bool probe_is_due(LocalServer *server, const Settings *settings, int64_t *left_ms)

@@ -234,6 +234,7 @@ static void release(LocalServer *server)
 {
     pg_release(&server->turn.monitor);
     pg_release(&server->worker.promotion);
+    pg_release(&server->worker.spare);
     job_free(server->job);
     settings_copy_unref(server->settings);
     arena_free(server->shared.history_arena);

@@ -69,6 +69,11 @@ bool pg_is_open(const PgConn *pg)
     return pg != NULL && pg->conn != NULL;
 }
 
+void pg_set_interrupt(PgConn *pg, int interrupt_fd)
+{
+    pg->interrupt_fd = interrupt_fd;
+}
+
 int pg_server_version(const PgConn *pg)
 {
     return PQserverVersion(pg->conn);

@@ -44,6 +44,8 @@ bool pg_connect(const PgConnectOptions *options, const ConnParams *params, Deadl
 void pg_close(PgConn *pg);               // accepts NULL
 void pg_release(PgConn **pg);            // for AUTO
 bool pg_is_open(const PgConn *pg);       // NULL: false
+// Another descriptor to be interrupted by, for a connection that is kept; -1: none.
+void pg_set_interrupt(PgConn *pg, int interrupt_fd);
 int pg_server_version(const PgConn *pg); // 150018
 
 // Runs SQL that may hold several statements; results[i] is that of the i-th. Exactly count results

@@ -98,6 +98,8 @@ typedef struct LocalServer {
         Instant settings_checked; // the postmaster whose settings were compared last
         Instant promotion_until;  // watch for the end of recovery until then
         PgConn *promotion;
+        PgConn *spare;    // open, so that a task in a hurry need not connect; NULL: none
+        Instant spare_of; // the postmaster it is connected to
         bool bootstrapping; // the new cluster is of this agent's making, its roles are missing
         Instant self_at, self_of; // when whose timeline was last asked for
     } worker;

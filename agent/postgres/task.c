@@ -14,6 +14,7 @@
 #define TERM_MS        10000 // between SIGTERM and SIGKILL for a program
 #define SLICE_MS       50    // how soon a cancelled task notices
 #define CONNECT_MS     10000
+#define SPARE_MS       300 // for a connection that is open already
 
 void task_phase(TaskRun *run, const char *phase)
 {
@@ -269,8 +270,27 @@ bool task_try_connect(TaskRun *run, Deadline deadline, PgConn **out, PgFailure *
     return pg_connect(&options, &params, deadline, out, failure, err);
 }
 
+// The connection that the last probe left open, if it still answers.
+static bool take_spare(TaskRun *run, PgConn **out)
+{
+    LocalServer *server = run->server;
+    ChildView child;
+    Error err; // then a fresh one is made
+    AUTO(pg_release) PgConn *pg = TAKE(server->worker.spare);
+    if (pg == NULL || !postmaster_runs(server, &child) ||
+        child.started_at.ns != server->worker.spare_of.ns)
+        return false;
+    pg_set_interrupt(pg, run->interrupt_fd);
+    if (!pg_exec(pg, "SELECT 1", task_deadline(run, SPARE_MS), &err))
+        return false;
+    *out = TAKE(pg);
+    return true;
+}
+
 bool task_connect(TaskRun *run, Deadline deadline, PgConn **out, Error *err)
 {
+    if (take_spare(run, out))
+        return true;
     return task_try_connect(run, deadline, out, NULL, err);
 }
 

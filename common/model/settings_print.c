@@ -70,12 +70,12 @@ static const char *applies_text(Applies applies)
     return "";
 }
 
-// A pipe would end the table's cell.
+// A pipe would end the table's cell, and <name> would be taken for HTML.
 static void add_cell(Text *text, const char *content)
 {
     text_add(text, " ");
     for (const char *s = content; *s != '\0'; s++) {
-        if (*s == '|')
+        if (*s == '|' || *s == '<')
             text_add_char(text, '\\');
         text_add_char(text, *s);
     }
@@ -101,11 +101,14 @@ char *settings_reference_markdown(Arena *arena)
     text_add(&text,
              "# Settings\n\n"
              "*Printed from the table that checks them, common/model/settings_table.c.*\n\n"
-             "Where: *member* = the settings file and the environment; *cluster* = the cluster's\n"
-             "configuration in the store (`howdahctl edit-config`; `bootstrap.dcs` of a new "
-             "cluster); *both* = either,\nand the member's own wins. The variable's name begins "
-             "with `HOWDAH_` or `PATRONI_`; the first beats the second,\nand both beat the "
-             "file.\n");
+             "Where: *member* = the settings file and the environment; *cluster* = the "
+             "cluster's configuration in\n"
+             "the store (`howdahctl edit-config`; `bootstrap.dcs` of a new cluster); *both* = "
+             "either, and the\n"
+             "member's own wins. The variable's name begins with `HOWDAH_` or `PATRONI_`; the "
+             "first beats the\n"
+             "second, and both beat the file. The section may be called `etcd` as well as "
+             "`etcd3`.\n");
     const char *section = "";
     for (size_t i = 0; i < option_count; i++) {
         const char *now = section_of(arena, &option_table[i]);

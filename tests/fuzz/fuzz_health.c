@@ -1,7 +1,7 @@
 // What anybody may send to a probe: a path, ?lag=, ?replication_state=, a tag. And a point in time.
 // No bytes make a check say anything but 200 or 503, and a member without a lease is no primary.
 #include "api/health.h"
-#include "api/schedule.h"
+#include "common/base/timestamp.h"
 
 #include <string.h>
 
@@ -21,13 +21,15 @@ static const char *take(Input *in)
     return text;
 }
 
-static void check_schedule(const char *text)
+static void check_timestamp(const char *text)
 {
-    Schedule once, again;
-    if (!schedule_parse(text, &once) || !once.has_zone)
+    Timestamp once, again;
+    if (!timestamp_parse(text, NULL, &once))
         return;
-    ASSERT(schedule_parse(once.iso, &again)); // what we print is what we read
-    ASSERT(again.has_zone && again.wall_us == once.wall_us && strcmp(once.iso, again.iso) == 0);
+    const TimestampText iso = timestamp_format(&once, 'T');
+    ASSERT(timestamp_parse(iso.text, NULL, &again)); // what we print is what we read
+    ASSERT(again.has_zone == once.has_zone && timestamp_us(&again) == timestamp_us(&once) &&
+           strcmp(iso.text, timestamp_format(&again, 'T').text) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -64,6 +66,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                              strstr(path, "leader") == NULL && strcmp(path, "/") != 0));
     const int ready = readiness_status(&snapshot, now, &query);
     ASSERT(ready == 200 || ready == 503);
-    check_schedule(take(&in));
+    check_timestamp(take(&in));
     return 0;
 }

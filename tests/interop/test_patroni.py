@@ -96,6 +96,7 @@ def test_a_patroni_member_joins_ours_and_is_switched_to_and_back():
         c.members[2].start()
         c.wait_streaming(timeout=90)
         theirs = c.members[2]
+        wait_for("theirs is running", lambda: theirs.status().get("state") == "running", 60)
         assert json.loads(p.rest("/why")[1])["fenced"] is False, "a Patroni member has no fence"
         with Checker(c) as k:
             code, text = p.rest("/switchover", "POST", {"leader": p.name, "candidate": theirs.name})

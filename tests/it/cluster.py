@@ -237,6 +237,7 @@ class Member:
         self.write_config()
         log = open(self.log, "ab")
         env = {k: v for k, v in os.environ.items() if not k.startswith(("PATRONI", "PG", "HOWDAH"))}
+        env["HOME"] = self.home  # libpq looks for certificates there
         env.update(self.cluster.env)
         command = (["ip", "netns", "exec", self.netns] if self.netns else [])
         if self.netns:

@@ -8,23 +8,23 @@ from checker import Checker
 from cluster import Cluster, USER, Member, kill, wait_for
 
 
+def only_here(c, p, statement):
+    """Runs it on the primary while nobody streams, then takes the primary's machine away."""
+    others = [m for m in c.members if m is not p]
+    for m in others:
+        m.kill_all()
+    p.sql(statement)
+    p.kill_all()
+    for m in others:
+        m.start()
+
+
 def test_old_primary_is_rewound_and_its_lost_writes_kept():
     with Cluster() as c:
         p = c.start()
-        others = [m for m in c.members if m is not p]
         p.sql("create table t (n int)")
         time.sleep(0.5)
-        # Cut it off from its standbys, so that it alone has what follows.
-        for m in others:
-            m.kill_agent(signal.SIGSTOP)
-            for pid in m.postgres_pids():
-                kill(pid, signal.SIGSTOP)
-        p.sql("insert into t select generate_series(1, 500)")
-        p.kill_all()
-        for m in others:
-            for pid in m.postgres_pids():
-                kill(pid, signal.SIGCONT)
-            m.kill_agent(signal.SIGCONT)
+        only_here(c, p, "insert into t select generate_series(1, 500)")
         n = c.wait_primary(timeout=40, other_than=p)
         n.sql("insert into t values (-1)")
         p.start()
@@ -41,17 +41,9 @@ def test_rewind_impossible_then_cloned_again():
                                            "remove_data_directory_on_diverged_timelines": True},
                             "bootstrap": {"dcs": {"postgresql": {"use_pg_rewind": False}}}}) as c:
         p = c.start()
-        others = [m for m in c.members if m is not p]
         p.sql("create table t (n int)")
         time.sleep(0.5)
-        for m in others:
-            for pid in m.postgres_pids():
-                kill(pid, signal.SIGSTOP)
-        p.sql("insert into t select generate_series(1, 500)")
-        p.kill_all()
-        for m in others:
-            for pid in m.postgres_pids():
-                kill(pid, signal.SIGCONT)
+        only_here(c, p, "insert into t select generate_series(1, 500)")
         n = c.wait_primary(timeout=40, other_than=p)
         p.start()
         wait_for("copied again and streaming", lambda: c.streaming() is n, 90)

@@ -16,7 +16,9 @@ static inline void expect(Sim *sim, bool holds, const char *what, const char *fi
     if (holds && sim_ok(sim))
         return;
     sim_report(sim);
-    fail_msg("%s:%d: expected %s (%s)", file, line, what, sim_failure(sim));
+    const char *unsettled = sim_unsettled(sim);
+    fail_msg("%s:%d: expected %s (%s; %s)", file, line, what, sim_failure(sim),
+             unsettled ? unsettled : "settled");
 }
 
 // A cluster of these options, created, settled, and in use for a while.

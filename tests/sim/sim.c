@@ -218,23 +218,31 @@ bool sim_agent_runs(Sim *sim, int member)
     return sim->members[member].agent != NULL;
 }
 
-bool sim_settled(Sim *sim)
+const char *sim_unsettled(Sim *sim)
 {
     const int primary = sim_primary(sim);
-    if (primary < 0 || sim_leader(sim) != primary)
-        return false;
+    if (primary < 0)
+        return "no primary";
+    if (sim_leader(sim) != primary)
+        return "the primary has not the key";
     const AgentProc *agent = sim->members[primary].agent;
     if (!agent || agent->lease_until <= sim->now)
-        return false;
+        return "the primary has no lease";
     for (int i = 0; i < sim->member_count; i++) {
         const Member *m = &sim->members[i];
-        const bool up = m->powered && m->agent && !m->stay_down;
+        static char text[40];
+        (void)snprintf(text, sizeof text, "%s does not stream", m->name);
         if (m->stay_down)
             continue;
-        if (!up || (i != primary && !sim_streams(sim, i)))
-            return false;
+        if (!m->powered || !m->agent || (i != primary && !sim_streams(sim, i)))
+            return text;
     }
-    return true;
+    return NULL;
+}
+
+bool sim_settled(Sim *sim)
+{
+    return sim_unsettled(sim) == NULL;
 }
 
 int sim_exit_code(Sim *sim, int member)

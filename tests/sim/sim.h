@@ -52,6 +52,7 @@ void sim_report_on_crash(void); // an abort or a sanitizer's finding prints the 
 int sim_leader(Sim *sim);  // who holds the key in the store; -1: nobody
 int sim_primary(Sim *sim); // whose server takes writes; -1: none
 bool sim_settled(Sim *sim); // one primary with the key, everybody else streams from it
+const char *sim_unsettled(Sim *sim); // why not; NULL: it is
 bool sim_has_primary(Sim *sim);
 bool sim_no_primary(Sim *sim);
 bool sim_streams(Sim *sim, int member);

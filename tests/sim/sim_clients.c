@@ -9,7 +9,9 @@ static void attempt(Sim *sim, void *context, uint64_t serial)
         return;
     // Just thawed as a whole, it may overlap with its successor until its warden wakes (DESIGN P1).
     const bool woken = sim->now - m->thawed_at < WAKE_UP;
-    if (sim->writes && !m->disk_hung_since && !woken) {
+    // Nor has a cluster clients before it is one.
+    const bool known = sim->commit_count > 0 || initialize_is_valid(sim_key(sim, "initialize"));
+    if (sim->writes && !m->disk_hung_since && !woken && known) {
         check_acknowledged(m);
         wal_commit(sim, m);
         pg_wal_grown(m);

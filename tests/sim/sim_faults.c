@@ -363,8 +363,8 @@ static bool live(Sim *sim)
         sim_fail(sim, "nobody takes writes %lld ms after the last fault",
                  (long long)sim_writer_ms(sim));
     if (!sim_run_until(sim, sim_settled, sim_settle_ms(sim)) && sim_ok(sim))
-        sim_fail(sim, "not settled %lld ms after there was a writer",
-                 (long long)sim_settle_ms(sim));
+        sim_fail(sim, "not settled %lld ms after there was a writer: %s",
+                 (long long)sim_settle_ms(sim), sim_unsettled(sim));
     return sim_ok(sim);
 }
 

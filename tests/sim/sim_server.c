@@ -15,7 +15,12 @@ AgentProc *proc_of_server(Server *server)
 void server_inspect(AgentProc *proc)
 {
     SimServer *s = &proc->server;
-    const Member *m = proc->member;
+    Member *m = proc->member;
+    // As marker.c has it: what a bootstrap left that was broken off is nobody's data directory.
+    if (m->dir.unfinished && !s->bootstrapping && pg_alive(m))
+        m->dir.unfinished = false;
+    if (m->dir.unfinished && !s->bootstrapping)
+        m->dir = (DataDir){.files = FILES_PARTIAL};
     s->seen = m->dir;
     s->inspected = true;
     s->seen_stopped_at = pg_alive(m) ? 0 : proc->sim->now;
@@ -91,6 +96,29 @@ static void ask_slots(Member *m, Arena *arena, ServerView *out)
     out->slots_known = true;
 }
 
+static void ask_senders(Member *m, Arena *arena, ServerView *out)
+{
+    Sim *sim = m->sim;
+    WalSenderView *senders = ARENA_ARRAY(arena, WalSenderView, MEMBERS_MAX);
+    for (int i = 0; i < sim->member_count; i++) {
+        const Member *down = &sim->members[i];
+        const Stream *s = &down->pg.stream;
+        if (down->pg.state != PG_STANDBY || !s->connected || s->upstream != m->index ||
+            s->upstream_serial != m->pg.serial)
+            continue;
+        const Lsn at = down->dir.end.lsn;
+        senders[out->sender_count++] = (WalSenderView){.application_name = down->name,
+                                                       .client_addr = down->host,
+                                                       .state = "streaming",
+                                                       .sync_state = "async",
+                                                       .sent_lsn = at,
+                                                       .write_lsn = at,
+                                                       .flush_lsn = at,
+                                                       .replay_lsn = at};
+    }
+    out->senders = senders;
+}
+
 void server_ask(Member *m, Arena *arena, ServerView *out)
 {
     const Postgres *pg = &m->pg;
@@ -100,6 +128,7 @@ void server_ask(Member *m, Arena *arena, ServerView *out)
     out->postmaster_start_us = pg->started_wall_us;
     out->postmaster_start_text = arena_printf(arena, "%lld", (long long)pg->started_wall_us);
     ask_slots(m, arena, out);
+    ask_senders(m, arena, out);
     if (!out->in_recovery) {
         out->timeline = m->dir.end.timeline;
         out->flush_lsn = m->dir.end.lsn;

@@ -72,11 +72,13 @@ static Step step_bootstrap(AgentProc *proc)
         if (pg_alive(m) || m->dir.files == FILES_VALID)
             return failed(proc, "the data directory is not empty");
         m->dir = (DataDir){.files = FILES_PARTIAL};
+        proc->server.bootstrapping = true;
         return again(proc, 300, 1500);
     }
     (void)wal_initdb(proc->sim, m);
     m->dir.files = FILES_VALID;
     m->dir.state = CONTROL_SHUT_DOWN;
+    m->dir.unfinished = true;
     trace(proc->sim, "task   %s: initdb, system %s", m->name,
           proc->sim->lineages[m->dir.lineage].system_identifier);
     return STEP_DONE;
@@ -86,8 +88,11 @@ static Step step_post_bootstrap(AgentProc *proc)
 {
     if (proc->server.phase == 0)
         return again(proc, 30, 200);
-    return pg_answers(proc->member) && pg_writes(proc->member) ? STEP_DONE
-                                                               : failed(proc, "no primary");
+    proc->server.bootstrapping = false;
+    if (!pg_answers(proc->member) || !pg_writes(proc->member))
+        return failed(proc, "no primary");
+    proc->member->dir.unfinished = false;
+    return STEP_DONE;
 }
 
 static Step step_start(AgentProc *proc, bool standby)

@@ -268,6 +268,9 @@ static bool op_fence(Processes *p, Instant quit_at, Instant kill_at, const char 
     const char *refusal = fence_refusal(&m->warden.fence, &order, now);
     if (refusal)
         return error_set(err, ERR_INVALID, "fence: %s", refusal);
+    if (!m->warden.fence.armed)
+        trace(m->sim, "warden %s: fence armed, %lld ms", m->name,
+              (long long)((quit_at.ns - now) / MS(1)));
     fence_arm(&m->warden.fence, &order, now, wall_ns(m));
     (void)copy_text(m->warden.note, sizeof m->warden.note, note);
     fence_look(m);
@@ -286,6 +289,8 @@ static bool op_unfence(Processes *p, const char *note, bool sure, Deadline deadl
         return false;
     if (pg_alive(m) && !sure)
         return error_set(err, ERR_INVALID, "unfence: a postmaster runs");
+    if (m->warden.fence.armed)
+        trace(m->sim, "warden %s: fence lifted", m->name);
     m->warden.fence = (Fence){0};
     (void)copy_text(m->warden.note, sizeof m->warden.note, note);
     schedule(m);

@@ -71,6 +71,7 @@ typedef enum { FILES_EMPTY, FILES_PARTIAL, FILES_VALID } Files;
 typedef struct {
     Files files;
     bool torn;         // a rewind was broken off: must not be started
+    bool unfinished;   // a bootstrap that has not come to its end
     uint64_t identity; // of what lies there; new with every initdb, copy and rewind
     size_t lineage;
     WalPosition end;         // of the WAL on disk
@@ -185,7 +186,7 @@ typedef struct {
     ServerTask wanted; // without the strings
     char upstream[32];
     uint64_t step;     // serial of the step that counts
-    bool cancelled;
+    bool cancelled, bootstrapping;
     int phase;
     int64_t phase_began;
     uint64_t source;   // postmaster of the source, when the copy began

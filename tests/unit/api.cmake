@@ -11,6 +11,6 @@ howdah_test(NAME test_api_tls LIBS api SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/te
 if(COMMAND howdah_fuzz AND CMAKE_C_COMPILER_ID MATCHES "Clang")
   howdah_fuzz(NAME fuzz_health ROOMS base model LIBS PkgConfig::CJSON PkgConfig::YAML m
               SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_health.c ${CMAKE_SOURCE_DIR}/api/health.c
-              ${CMAKE_SOURCE_DIR}/api/member_status.c ${CMAKE_SOURCE_DIR}/api/schedule.c
+              ${CMAKE_SOURCE_DIR}/api/member_status.c
               CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/health)
 endif()

@@ -1,6 +1,5 @@
 // Who may change something, and when: allowlist, certificates, passwords, points in time.
 #include "api/access.h"
-#include "api/schedule.h"
 #include "api/server.h"
 #include "tests/support/test.h"
 
@@ -184,59 +183,6 @@ static void test_verify_client_needs_authorities(void **state)
     assert_non_null(strstr(err.text, "restapi.cafile"));
 }
 
-// --- points in time
-
-static void test_schedules(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *text;
-        int64_t wall_us;
-        bool has_zone;
-        const char *iso;
-    } rows[] = {
-        {"2026-01-31T12:00:00+00:00", 1769860800000000, true, "2026-01-31T12:00:00+00:00"},
-        {"2026-01-31T12:00:00Z", 1769860800000000, true, "2026-01-31T12:00:00+00:00"},
-        {"2026-01-31 12:00 UTC", 1769860800000000, true, "2026-01-31T12:00:00+00:00"},
-        {"2026-01-31T13:30+01:30", 1769860800000000, true, "2026-01-31T13:30:00+01:30"},
-        {"2026-01-31T07:00:00.5-0500", 1769860800500000, true, "2026-01-31T07:00:00.500000-05:00"},
-        {"2026-01-31 14:00:00.1234567 +02", 1769860800123456, true,
-         "2026-01-31T14:00:00.123456+02:00"},
-        {"2024-02-29T00:00:00Z", 1709164800000000, true, "2024-02-29T00:00:00+00:00"},
-        {"1970-01-01T00:00:00Z", 0, true, "1970-01-01T00:00:00+00:00"},
-        {"2026-01-31T12:00:00", 1769860800000000, false, NULL},
-        {"2026-01-31", 1769817600000000, false, NULL},
-    };
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        Schedule s;
-        if (!schedule_parse(rows[i].text, &s) || s.wall_us != rows[i].wall_us ||
-            s.has_zone != rows[i].has_zone ||
-            (rows[i].iso != NULL && strcmp(s.iso, rows[i].iso) != 0))
-            fail_msg("%s: %lld %s", rows[i].text, (long long)s.wall_us, s.iso);
-    }
-    static const char *const bad[] = {"",
-                                      "now",
-                                      "tomorrow",
-                                      "2026-13-01T00:00Z",
-                                      "2026-02-30T00:00Z",
-                                      "2025-02-29T00:00Z",
-                                      "2026-01-31T24:00Z",
-                                      "2026-01-31T12:60Z",
-                                      "2026-01-31T12:00:00+25:00",
-                                      "2026-01-31T12:00:00+01:75",
-                                      "2026-01-31T12:00:00Zx",
-                                      "2026-1-31T12:00Z",
-                                      "12:00Z",
-                                      "2026-01-31T12Z",
-                                      "2026-01-31T12:00:00.Z",
-                                      "20260131T120000Z"};
-    for (size_t i = 0; i < COUNT_OF(bad); i++) {
-        Schedule s;
-        if (schedule_parse(bad[i], &s))
-            fail_msg("'%s' was taken for %s", bad[i], s.iso);
-    }
-}
-
 // --- ciphers
 
 static void test_ciphers(void **state)
@@ -264,10 +210,10 @@ static void test_ciphers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_networks),  cmocka_unit_test(test_bad_networks),
-        cmocka_unit_test(test_members),   cmocka_unit_test(test_names),
-        cmocka_unit_test(test_order),     cmocka_unit_test(test_verify_client_needs_authorities),
-        cmocka_unit_test(test_schedules), cmocka_unit_test(test_ciphers),
+        cmocka_unit_test(test_networks), cmocka_unit_test(test_bad_networks),
+        cmocka_unit_test(test_members),  cmocka_unit_test(test_names),
+        cmocka_unit_test(test_order),    cmocka_unit_test(test_verify_client_needs_authorities),
+        cmocka_unit_test(test_ciphers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

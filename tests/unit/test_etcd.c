@@ -66,6 +66,13 @@ static void test_a_session_can_be_resumed(void **state)
     CHECK(again->ops->open_session(again, 30000, padded, lab_in(5000), &resumed, &proof, &err));
     assert_string_equal(resumed, session);
     assert_int_equal(proof.ttl_ms, 20000); // what etcd grants, not what we would like
+    assert_int_equal(instant_ms_between(proof.sent_at, proof.valid_until), 20000);
+    Dcs *brief = lab_member(server, "a"); // nor what etcd grants, if that is more than we ask for
+    CHECK(brief->ops->open_session(brief, 7000, session, lab_in(5000), &resumed, &proof, &err));
+    assert_int_equal(instant_ms_between(proof.sent_at, proof.valid_until), 7000);
+    CHECK(brief->ops->keep_session(brief, lab_in(5000), &proof, &err));
+    assert_int_equal(instant_ms_between(proof.sent_at, proof.valid_until), 7000);
+    dcs_free(brief);
     CHECK(again->ops->renew(again, acquired.term, NULL, lab_in(5000), &proof, &err));
 
     const char *const gone[] = {"1234567", "no number", "-5", "0"};

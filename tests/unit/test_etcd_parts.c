@@ -421,6 +421,69 @@ static void test_raft_term_guard(void **state)
     etcd_shared_done(&shared);
 }
 
+// --- replies that are not what they should be
+
+static uint32_t roll(uint32_t *seed)
+{
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 17;
+    *seed ^= *seed << 5;
+    return *seed;
+}
+
+static void read_everything(const Tree *reply)
+{
+    size_t count = 0;
+    int64_t keys_count, newest;
+    const char *text = NULL;
+    EtcdEndpoints endpoints;
+    (void)etcd_error_of(reply, &text);
+    (void)etcd_txn_key(arena, "/s/b", reply, 0);
+    (void)etcd_txn_succeeded(reply);
+    etcd_probe_read(reply, &keys_count, &newest);
+    etcd_members_read(reply, "http", "http://a:1", &endpoints);
+    const EtcdKeys keys = etcd_keys_of(arena, "/s/b", reply);
+    for (size_t i = 0; i < keys.count; i++)
+        assert_true(keys.keys[i].mod_revision > 0 && strlen(keys.keys[i].key) > 0);
+    const EtcdEvent *events = etcd_events_of(arena, "/s/b", reply, &count);
+    for (size_t i = 0; i < count; i++)
+        assert_true(events[i].kv.mod_revision > 0);
+}
+
+static void test_mutated_replies_never_crash(void **state)
+{
+    (void)state;
+    static const char *const seeds[] = {
+        "{\"header\":{\"revision\":\"5\"},\"kvs\":[{\"key\":\"L3MvYi9s\",\"mod_revision\":\"43\","
+        "\"value\":\"YQ==\",\"lease\":\"758\"}],\"count\":\"1\"}",
+        "{\"succeeded\":true,\"responses\":[{\"response_range\":{\"kvs\":[{\"key\":\"L3MvYi9s\","
+        "\"mod_revision\":\"5\"}]}}]}",
+        "{\"events\":[{\"kv\":{\"key\":\"L3MvYi9s\",\"mod_revision\":\"5\"}},{\"type\":\"DELETE\","
+        "\"kv\":{\"key\":\"L3MvYi9s\",\"mod_revision\":\"6\"}}]}",
+        "{\"error\":{\"grpc_code\":14,\"message\":\"etcdserver: no leader\"}}",
+        "{\"members\":[{\"clientURLs\":[\"http://10.0.0.1:2379\",\"http://x\"]}]}",
+    };
+    static const char bytes[] = "{}[]\",:\\0123456789-.eEtrufalsn \xff=/+";
+    uint32_t seed = 0x2545F491;
+    for (int round = 0; round < 20000; round++) {
+        char copy[512];
+        const char *from = seeds[roll(&seed) % COUNT_OF(seeds)];
+        const size_t length = strlen(from);
+        memcpy(copy, from, length + 1);
+        for (uint32_t n = roll(&seed) % 3; n > 0; n--)
+            copy[roll(&seed) % length] = bytes[roll(&seed) % (sizeof bytes - 1)];
+        const Tree *reply = NULL;
+        Error err = {0};
+        arena_reset(arena);
+        if (tree_parse_json(arena, copy, &reply, &err))
+            read_everything(reply);
+        EtcdSplitter splitter = {0};
+        Documents all = {.most = 100};
+        (void)etcd_split(&splitter, copy, length, collect, &all);
+        etcd_splitter_done(&splitter);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -434,6 +497,7 @@ int main(void)
         cmocka_unit_test(test_member_lists),
         cmocka_unit_test(test_srv_records),
         cmocka_unit_test(test_raft_term_guard),
+        cmocka_unit_test(test_mutated_replies_never_crash),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

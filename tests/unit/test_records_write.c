@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static Arena *arena;
 
@@ -218,53 +219,24 @@ static void test_term_records_come_back(void **state)
     assert_int_equal(view.term.mod_revision, 11);
 }
 
+// In the local zone, whichever that is; Patroni reads it back.
 static void test_timestamps(void **state)
 {
     (void)state;
     static const struct {
-        const char *text;
-        bool ok, zone;
-        int64_t us;
+        const char *zone, *text;
     } rows[] = {
-        {"1970-01-01T00:00:00Z", true, true, 0},
-        {"2030-01-02T03:04:05.678901+02:00", true, true, INT64_C(1893546245678901)},
-        {"2030-01-02 03:04:05+0200", true, true, INT64_C(1893546245000000)},
-        {"2030-01-02 03:04+02", true, true, INT64_C(1893546240000000)},
-        {"2030-01-02T03:04:05 UTC", true, true, INT64_C(1893553445000000)},
-        {"2030-01-02T03:04:05.5-00:30", true, true, INT64_C(1893555245500000)},
-        {"2024-02-29T00:00:00.1234567Z", true, true, INT64_C(1709164800123456)},
-        {"2030-01-02T03:04:05", false, false, 0},
-        {"2030-01-02", false, false, 0},
-        {"2023-02-29T00:00:00Z", false, true, 0},
-        {"2030-13-01T00:00:00Z", false, true, 0},
-        {"2030-01-01T24:00:00Z", false, true, 0},
-        {"2030-01-01T00:00:00.Z", false, true, 0},
-        {"2030-01-01T00:00:00+2:00", false, true, 0},
-        {"2030-01-01T00:00:00+02:0", false, true, 0},
-        {"2030-01-01T00:00:00Zx", false, true, 0},
-        {"1969-12-31T23:59:59Z", false, true, 0},
-        {"tomorrow", false, true, 0},
-        {"", false, true, 0},
-        {NULL, false, true, 0},
+        {"UTC", "2030-01-02T01:04:05.678901+00:00"},
+        {"America/St_Johns", "2030-01-01T21:34:05.678901-03:30"},
+        {"Asia/Kolkata", "2030-01-02T06:34:05.678901+05:30"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        int64_t us = -1;
-        bool zone = false;
-        const bool ok = records_parse_timestamp(rows[i].text, &us, &zone);
-        if (ok != rows[i].ok || zone != rows[i].zone || (ok && us != rows[i].us))
-            fail_msg("'%s': %d %d %lld", rows[i].text, ok, zone, (long long)us);
-    }
-    // What we write we read back, whatever the zone.
-    static const char *const zones[] = {"UTC", "America/St_Johns", "Asia/Kolkata"};
-    for (size_t i = 0; i < COUNT_OF(zones); i++) {
-        int64_t us = 0;
-        bool zone = false;
-        setenv("TZ", zones[i], 1);
-        assert_true(records_parse_timestamp(records_timestamp(arena, INT64_C(1893546245678901)),
-                                            &us, &zone));
-        assert_int_equal(us, INT64_C(1893546245678901));
+        setenv("TZ", rows[i].zone, 1);
+        tzset();
+        assert_string_equal(records_timestamp(arena, INT64_C(1893546245678901)), rows[i].text);
     }
     unsetenv("TZ");
+    tzset();
 }
 
 static void test_key_names(void **state)

@@ -310,8 +310,9 @@ static void renew(Agent *agent)
     lease->failures++;
     // Near the end every moment counts in which the store may be back.
     const bool late = lease->held && instant_ms_between(now_of(agent), lease_stop_at(agent)) < 3000;
-    lease->retry_at = instant_plus_ms(
-        now_of(agent), retry_wait_ms(agent->world.rng, lease->failures - 1, 100, late ? 200 : 1000));
+    lease->retry_at =
+        instant_plus_ms(now_of(agent), retry_wait_ms(agent->world.rng, lease->failures - 1, 100,
+                                                     late ? 200 : 1000));
 }
 
 static void open_session(Agent *agent)
@@ -421,8 +422,9 @@ static void finish_release(Agent *agent)
         now_of(agent), retry_wait_ms(agent->world.rng, lease->failures - 1, 100, 1000));
 }
 
-// A store that hears us while its answers are lost would keep a lease alive that is of no use to us,
-// and bar everybody else: after one that ran out, a read must succeed before the next keepalive.
+// A store that hears us while its answers are lost would keep a lease alive that is of no use to
+// us, and bar everybody else: after one that ran out, a read must succeed before the next
+// keepalive.
 static bool store_hears_and_speaks(Agent *agent)
 {
     Lease *lease = &agent->lease;

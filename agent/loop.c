@@ -76,13 +76,6 @@ static void miss_warden(Loop *loop, const Error *err)
         agent_leave(loop->agent);
 }
 
-static void found_warden(Loop *loop)
-{
-    if (instant_is_set(loop->warden_missed_at))
-        log_info("attached to the warden socket=%s", loop->options->places->socket);
-    loop->warden_missed_at = (Instant){0};
-}
-
 // Attach, and start it where nobody else does (DESIGN §4: without systemd, detached).
 static void keep_warden(Loop *loop)
 {
@@ -92,7 +85,7 @@ static void keep_warden(Loop *loop)
     const Places *p = loop->options->places;
     Error err = {0};
     if (warden_client_connect(loop->warden, deadline_in(loop->clock, 500), &err)) {
-        found_warden(loop);
+        loop->warden_missed_at = (Instant){0};
         return;
     }
     if (p->external_warden) {

@@ -26,7 +26,7 @@ void observe_warden(Agent *agent)
         log_error("the warden stopped PostgreSQL at the fence's deadline");
         agent->fenced_count = w->fenced_count;
     }
-    if (w->connected && !w->fence_armed)
+    if (w->connected && !w->fence_armed && !w->remains)
         agent->fence_writer = false;
 }
 

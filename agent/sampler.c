@@ -104,8 +104,8 @@ static void apply(ServerView *view, const Monitored *m)
     view->streaming = m->streaming;
     view->latest_end_lsn = m->latest_end_lsn;
     view->server_version = m->server_version;
-    // A standby that streams has taken the timeline it receives as its own; the last turn may have been
-    // before that.
+    // A standby that streams has taken the timeline it receives as its own; the last turn may have
+    // been before that.
     if (!m->in_recovery)
         view->timeline = m->timeline;
     else if (m->streaming && m->received_timeline > view->timeline)

@@ -21,8 +21,8 @@ typedef struct {
     Arena *release_arena;
     Instant status_retry_at; // the store would not take the status: without it until then
     LeaseProof proof;
-    bool probe_first;       // see store_hears_and_speaks
-    bool check_now; // the view says that something is odd with our key
+    bool probe_first; // see store_hears_and_speaks
+    bool check_now;   // the view says that something is odd with our key
     bool tampered;
     int64_t tampered_revision;
     Instant retry_at; // a renewal failed; the next try
@@ -71,8 +71,8 @@ struct Agent {
     size_t old_member_count;
     int64_t old_members_revision;
 
-    bool refresh_wanted; // read the store itself, not the watcher's cache
-    uint64_t task_told;  // number of the last task whose failure was logged
+    bool refresh_wanted;  // read the store itself, not the watcher's cache
+    uint64_t task_told;   // number of the last task whose failure was logged
     bool giving_up;       // about to release: probes are told first
     bool writes_failed;   // of this pass's best-effort writes
     int act_failures;     // in a row

@@ -15,8 +15,9 @@ typedef struct {
     const char *lease; // decimal id, NULL: none
 } RawKey;
 
-// Strings of out point into the arena; raw may go afterwards. Leaves vacancy, seen_at and cluster_id
-// alone, so out must be initialized. Revisions are those of the key, also where its value is garbage.
+// Strings of out point into the arena; raw may go afterwards. Leaves vacancy, seen_at and
+// cluster_id alone, so out must be initialized. Revisions are those of the key, also where its
+// value is garbage.
 void records_parse(Arena *arena, const RawKey *raw, size_t count, int64_t revision,
                    ClusterView *out);
 
@@ -25,7 +26,7 @@ const char *records_key_name(int dcs_key); // DcsKey -> "initialize", …
 typedef struct {
     const Settings *settings;
     const ServerView *server;
-    bool leader;             // we hold the key
+    bool leader; // we hold the key
     bool paused;
     const Tree *scheduled_restart; // NULL: none
 } MemberRecordInput;

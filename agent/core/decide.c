@@ -49,6 +49,15 @@ static bool may_adopt(const Facts *f)
 // Whatever stops writes. True: *d is the decision of this turn.
 static bool guard_writes(const Facts *f, Decision *d)
 {
+    // A warden that was killed leaves behind what did not die at once, and the next one does not know
+    // of it: backends of a frozen postmaster may still acknowledge when they wake.
+    if (instant_is_set(f->memory.remains_since) && !f->server->task.running &&
+        instant_ms_between(f->memory.remains_since, f->now) >= 1000) {
+        *d = with(*d, REASON_LEFTOVERS);
+        d->strike = true;
+        d->wake_at = instant_earliest(d->wake_at, instant_plus_ms(f->now, 1000));
+        return true;
+    }
     // A start as primary that is under way writes before it is seen.
     const bool begins = f->server->task.running && f->server->task.kind == TASK_START_PRIMARY;
     if (!may_write(f) && !(begins && !f->lease.held && !f->lease.resuming))

@@ -157,13 +157,13 @@ static void say_why_unfit(const Facts *f, Decision *d, const char *candidate)
         const PeerAnswer *p = &f->peers.answers[i];
         if (candidate && !str_ieq(p->name, candidate))
             continue;
-        evidence(d, "member=%s reachable=%d running=%d in_recovery=%d nofailover=%d streams=%d "
-                    "timeline=%u lsn=%s ours=%s%s%s",
+        evidence(d,
+                 "member=%s reachable=%d running=%d in_recovery=%d nofailover=%d streams=%d "
+                 "timeline=%u lsn=%s ours=%s%s%s",
                  p->name, p->reachable, p->running, p->in_recovery, p->nofailover,
                  streams_from_us(f, p->name), p->position.timeline,
-                 lsn_format(p->position.lsn).text,
-                 lsn_format(server_position(f->server).lsn).text, p->error ? " error=" : "",
-                 p->error ? p->error : "");
+                 lsn_format(p->position.lsn).text, lsn_format(server_position(f->server).lsn).text,
+                 p->error ? " error=" : "", p->error ? p->error : "");
         return;
     }
     evidence(d, "no member to ask");

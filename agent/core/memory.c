@@ -28,18 +28,20 @@ static void digest_success(Memory *m, const Facts *f, const TaskView *task)
         break;
     case TASK_REWIND:
         m->diverged_term = 0;
-        m->rewind_failed = false;
+        m->rewind_failures = 0;
         m->rewound = true;
         m->checked_term = m->task_term;
         break;
     case TASK_CLONE:
         m->diverged_term = 0;
-        m->rewind_failed = m->reinit = m->rewound = m->recovered = false;
+        m->rewind_failures = 0;
+        m->reinit = m->rewound = m->recovered = false;
         m->checked_term = m->task_term;
         break;
     case TASK_WIPE:
         m->diverged_term = 0;
-        m->rewind_failed = m->rewound = m->recovered = false;
+        m->rewind_failures = 0;
+        m->rewound = m->recovered = false;
         break;
     case TASK_CRASH_RECOVERY:
         m->recovered = true;
@@ -74,8 +76,11 @@ static void digest_failure(Memory *m, const TaskView *task)
         m->bootstrap_failed = true;
     if (task->kind == TASK_BOOTSTRAP || task->kind == TASK_POST_BOOTSTRAP)
         m->bootstrap_failed = true;
-    if (task->kind == TASK_REWIND && !task->unchanged)
-        m->rewind_failed = true;
+    if (task->kind == TASK_REWIND && !task->unchanged) {
+        // Another leader is another chance; and a source that went away in the middle is one, too.
+        m->rewind_failures = m->rewind_failed_term == m->task_term ? m->rewind_failures + 1 : 1;
+        m->rewind_failed_term = m->task_term;
+    }
     if (task->kind == TASK_CRASH_RECOVERY)
         m->recovered = true; // once is enough: pg_rewind says what is wrong better than we could
     if (task->kind == TASK_PROMOTE)
@@ -111,6 +116,11 @@ Memory memory_digest(const Facts *f)
         m.silent_since = (Instant){0};
     else if (!instant_is_set(m.silent_since))
         m.silent_since = f->now;
+
+    if (s->running || !s->remains)
+        m.remains_since = (Instant){0};
+    else if (!instant_is_set(m.remains_since))
+        m.remains_since = f->now;
 
     if (s->running && s->answered) {
         if (s->task.kind != TASK_STOP)

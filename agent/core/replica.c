@@ -47,19 +47,27 @@ static bool is_diverged(const Facts *f, const Memory *m)
     return m->diverged_term != 0 && m->diverged_term == f->cluster->leader.create_revision;
 }
 
+#define REWIND_TRIES 3
+
+static bool rewind_failed(const Facts *f, const Memory *m)
+{
+    return m->rewind_failures >= REWIND_TRIES &&
+           m->rewind_failed_term == f->cluster->leader.create_revision;
+}
+
 // Proven divergence, server stopped (ha.md §15.3 step).
 static Decision mend(const Facts *f, Decision d, const MemberView *leader)
 {
     const PostgresSettings *pg = &f->settings->postgresql;
-    if (can_rewind(f) && !d.memory.rewind_failed) {
+    if (can_rewind(f) && !rewind_failed(f, &d.memory)) {
         if (leader->checkpoint_pending) // its control file still says the old timeline
             return wait_until(d, REASON_REPLICA_WAIT_SOURCE, instant_plus_ms(f->now, 500));
         return about(f, d, REASON_REPLICA_REWIND, TASK_REWIND, leader);
     }
     if (pg->remove_data_directory_on_diverged_timelines ||
-        (d.memory.rewind_failed && pg->remove_data_directory_on_rewind_failure))
+        (rewind_failed(f, &d.memory) && pg->remove_data_directory_on_rewind_failure))
         return with_task(d, REASON_REPLICA_WIPE, TASK_WIPE);
-    return with(d, d.memory.rewind_failed ? REASON_REPLICA_REWIND_FAILED
+    return with(d, rewind_failed(f, &d.memory) ? REASON_REPLICA_REWIND_FAILED
                                           : REASON_REPLICA_REWIND_IMPOSSIBLE);
 }
 

@@ -154,14 +154,12 @@ static void probe_postmaster(TaskRun *run)
         server_wake(server->event_fd);
         return;
     }
-    if (server->worker.settings_checked.ns == child.started_at.ns) {
-        keep_spare(server, &child, TAKE(pg));
-        return;
+    if (server->worker.settings_checked.ns != child.started_at.ns) {
+        if (pending_check(server, run->copy, pg, &err))
+            server->worker.settings_checked = child.started_at;
+        else
+            log_debug("settings not compared error='%s'", err.text);
     }
-    if (pending_check(server, run->copy, pg, &err))
-        server->worker.settings_checked = child.started_at;
-    else
-        log_debug("settings not compared error='%s'", err.text);
     if (pg_is_open(pg))
         keep_spare(server, &child, TAKE(pg));
 }

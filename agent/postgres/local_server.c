@@ -240,6 +240,7 @@ static void release(LocalServer *server)
     arena_free(server->shared.history_arena);
     arena_free(server->shared.pending_arena);
     arena_free(server->worker.arena);
+    arena_free(server->environment_arena);
     (void)close(server->wake_fd);
     (void)close(server->cancel_fd);
     (void)close(server->event_fd);
@@ -278,6 +279,16 @@ static void start_thread(LocalServer *server)
     ASSERT(failed == 0); // as out of memory
 }
 
+// Whoever calls setenv() later must not pull it from under the disk thread.
+static const char *const *copy_environment(Arena *arena, const char *const *from)
+{
+    StringList copy = {0};
+    for (; *from != NULL; from++)
+        string_list_add(&copy, arena, arena_strdup(arena, *from));
+    string_list_add(&copy, arena, NULL);
+    return copy.items;
+}
+
 Server *local_server_new(const LocalServerOptions *options)
 {
     static const ServerOps ops = {.observe = server_observe,
@@ -293,8 +304,10 @@ Server *local_server_new(const LocalServerOptions *options)
     server->processes = options->processes;
     server->clock = options->clock;
     server->resolver = options->resolver;
-    server->environment =
-        options->environment != NULL ? options->environment : (const char *const *)environ;
+    server->environment_arena = arena_new(ARENA_CAP_DEFAULT);
+    server->environment = copy_environment(
+        server->environment_arena,
+        options->environment != NULL ? options->environment : (const char *const *)environ);
     server->disk.clock = options->clock;
     atomic_init(&server->disk.since_ns, 0);
     atomic_init(&server->cancelled, false);

@@ -41,9 +41,9 @@ typedef struct {
 // host is resolved by the resolver and passed as hostaddr; gssencmode is disable unless configured.
 bool pg_connect(const PgConnectOptions *options, const ConnParams *params, Deadline deadline,
                 PgConn **out, PgFailure *failure, Error *err) MUST_CHECK;
-void pg_close(PgConn *pg);               // accepts NULL
-void pg_release(PgConn **pg);            // for AUTO
-bool pg_is_open(const PgConn *pg);       // NULL: false
+void pg_close(PgConn *pg);         // accepts NULL
+void pg_release(PgConn **pg);      // for AUTO
+bool pg_is_open(const PgConn *pg); // NULL: false
 // Another descriptor to be interrupted by, for a connection that is kept; -1: none.
 void pg_set_interrupt(PgConn *pg, int interrupt_fd);
 int pg_server_version(const PgConn *pg); // 150018

@@ -70,7 +70,8 @@ typedef struct LocalServer {
     Processes *processes;
     Clock *clock;
     Resolver *resolver;
-    const char *const *environment;
+    Arena *environment_arena;
+    const char *const *environment; // of the children, before it is scrubbed
     Disk disk;
 
     pthread_t thread;
@@ -98,8 +99,8 @@ typedef struct LocalServer {
         Instant settings_checked; // the postmaster whose settings were compared last
         Instant promotion_until;  // watch for the end of recovery until then
         PgConn *promotion;
-        PgConn *spare;    // open, so that a task in a hurry need not connect; NULL: none
-        Instant spare_of; // the postmaster it is connected to
+        PgConn *spare;      // open, so that a task in a hurry need not connect; NULL: none
+        Instant spare_of;   // the postmaster it is connected to
         bool bootstrapping; // the new cluster is of this agent's making, its roles are missing
         Instant self_at, self_of; // when whose timeline was last asked for
     } worker;

@@ -66,6 +66,14 @@ static bool overridden(const char *entry, const char *const *extra)
     return false;
 }
 
+const char *task_variable(TaskRun *run, const char *prefix)
+{
+    for (const char *const *e = run->server->environment; *e != NULL; e++)
+        if (str_starts(*e, prefix))
+            return *e + strlen(prefix);
+    return NULL;
+}
+
 const char *const *task_environment(TaskRun *run, const char *const *extra)
 {
     StringList env = {0};
@@ -142,19 +150,23 @@ static bool end_child(TaskRun *run, const char *id, Error *err)
     return error_set(err, ERR_UNCERTAIN, "%s does not end", id);
 }
 
-static bool wait_program(TaskRun *run, const char *id, ChildExit *out, Error *err)
+static bool wait_program(TaskRun *run, const Program *program, ChildExit *out, Error *err)
 {
     Instant gone_since = {0};
+    const Deadline limit = task_deadline(run, program->limit_ms);
+    bool late = false;
     *err = (Error){0};
-    while (!task_cancelled(run)) {
-        if (wait_slice(run, id, SLICE_MS, &gone_since, out, err))
+    while (!task_cancelled(run) && !late) {
+        if (wait_slice(run, program->id, SLICE_MS, &gone_since, out, err))
             return true;
         if (err->kind != ERR_NONE)
             return false;
+        late = program->limit_ms > 0 && deadline_over(run->server->clock, limit);
     }
-    if (!end_child(run, id, err))
-        return error_wrap(err, "cancelled");
-    return error_set(err, ERR_UNAVAILABLE, "cancelled");
+    const char *why = late ? "took too long" : "cancelled";
+    if (!end_child(run, program->id, err))
+        return error_wrap(err, "%s", why);
+    return error_set(err, ERR_UNAVAILABLE, "%s", why);
 }
 
 bool task_run(TaskRun *run, const Program *program, ChildExit *out, Error *err)
@@ -171,7 +183,7 @@ bool task_run(TaskRun *run, const Program *program, ChildExit *out, Error *err)
     if (!server->processes->ops->spawn(server->processes, &request, task_deadline(run, WARDEN_MS),
                                        err))
         return error_wrap(err, "run %s", argv.items[0]);
-    if (!wait_program(run, program->id, out, err))
+    if (!wait_program(run, program, out, err))
         return error_wrap(err, "run %s", argv.items[0]);
     return true;
 }
@@ -214,6 +226,19 @@ bool task_run_ok(TaskRun *run, const Program *program, const char **output, Erro
     if (output != NULL)
         *output = exit.output;
     return true;
+}
+
+bool task_hook(TaskRun *run, const char *name, int64_t limit_ms, Error *err)
+{
+    StringList argv;
+    const char *command = tree_get_string(run->pg->section, name, NULL);
+    if (str_empty(command))
+        return true;
+    if (!shell_split(run->arena, command, &argv, err))
+        return error_wrap(err, "%s", name);
+    const Program program = {.id = "task-hook", .argv = &argv, .limit_ms = limit_ms};
+    task_phase(run, name);
+    return task_run_ok(run, &program, NULL, err) || error_wrap(err, "%s", name);
 }
 
 bool task_wait_postmaster(TaskRun *run, int64_t slice_ms, bool *exited, ChildExit *out, Error *err)

@@ -37,16 +37,20 @@ typedef struct {
     const StringList *argv;
     const char *const *extra_env; // "K=V", NULL-terminated; NULL: none
     const char *stdin_text;
+    int64_t limit_ms; // ended after that as if cancelled; 0: none
 } Program;
 
 // The environment of children: ours without what must not reach them, then extra.
 const char *const *task_environment(TaskRun *run, const char *const *extra);
+const char *task_variable(TaskRun *run, const char *prefix); // "NAME=": its value, or NULL
 // Runs it to its end; any exit status is a success. Cancelled: SIGTERM, then SIGKILL.
 bool task_run(TaskRun *run, const Program *program, ChildExit *out, Error *err) MUST_CHECK;
 // As above, but anything but exit status 0 is an error with the last lines it printed.
 // False, with how it ended and the last lines it printed.
 bool task_complain(const char *name, Arena *arena, const ChildExit *exit, Error *err);
 bool task_run_ok(TaskRun *run, const Program *program, const char **output, Error *err) MUST_CHECK;
+// The user's command under postgresql.<name>, if there is one: without arguments, and waited for.
+bool task_hook(TaskRun *run, const char *name, int64_t limit_ms, Error *err) MUST_CHECK;
 // Waits at most slice_ms for the postmaster to exit. False: nothing can be known of it.
 bool task_wait_postmaster(TaskRun *run, int64_t slice_ms, bool *exited, ChildExit *out, Error *err)
     MUST_CHECK;

@@ -62,12 +62,26 @@ static bool ask(TaskRun *run, PgConn *pg, const ChildView *child, Error *err)
     return error_wrap(err, "promote");
 }
 
+// A tombstone is not archived: under its number the archive may hold the real history of a member
+// that died, and an archive_command that refuses to overwrite would then fail for ever.
+static void warn_of_archive(TaskRun *run, PgConn *pg)
+{
+    AUTO(pgresult_release) PGresult *rows = NULL;
+    Error ignored; // then nobody is warned
+    if (run->changed &&
+        pg_query(pg, "SHOW archive_mode", task_deadline(run, CONNECT_MS), &rows, &ignored) &&
+        !str_eq(pg_text(rows, 0, 0), "off"))
+        log_warn("timelines were skipped that the archive does not know: recovery from the archive "
+                 "alone must name its target timeline, \"latest\" stops before the gap through=%u",
+                 run->task->reserve_through);
+}
+
 bool task_promote(TaskRun *run, Error *err)
 {
     ChildView child;
     uint32_t own;
     AUTO(pg_release) PgConn *pg = NULL;
-    if (!running_or_fail(run, &child, err) ||
+    if (!running_or_fail(run, &child, err) || !task_hook(run, "pre_promote", 0, err) ||
         !task_connect(run, task_deadline(run, CONNECT_MS), &pg, err))
         return false;
     if (run->task->reserve_through > 0) {
@@ -75,6 +89,7 @@ bool task_promote(TaskRun *run, Error *err)
         if (!timeline_now(run, pg, &own, err) ||
             !tombstones_write(run, own, run->task->reserve_through, err))
             return false;
+        warn_of_archive(run, pg);
     }
     if (task_cancelled(run))
         return error_set(err, ERR_UNAVAILABLE, "cancelled");

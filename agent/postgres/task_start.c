@@ -133,10 +133,17 @@ static bool wait_until_up(TaskRun *run, Error *err)
 static const char *const *start_environment(TaskRun *run)
 {
     const PidFile file = read_pid_file(run);
-    const char **extra = ARENA_ARRAY(run->arena, const char *, 2);
+    StringList extra = {0};
     if (file.pid > 1)
-        extra[0] = arena_printf(run->arena, "PG_GRANDPARENT_PID=%lld", (long long)file.pid);
-    return task_environment(run, extra);
+        string_list_add(&extra, run->arena,
+                        arena_printf(run->arena, "PG_GRANDPARENT_PID=%lld", (long long)file.pid));
+    // Patroni's way to give glibc's allocator another limit in the server than in the agent.
+    const char *arenas = task_variable(run, "PG_MALLOC_ARENA_MAX=");
+    if (arenas != NULL)
+        string_list_add(&extra, run->arena,
+                        arena_printf(run->arena, "MALLOC_ARENA_MAX=%s", arenas));
+    string_list_add(&extra, run->arena, NULL);
+    return task_environment(run, extra.items);
 }
 
 // Backends of a postmaster that was killed notice it soon; until then they hold its shared memory.

@@ -203,12 +203,26 @@ static bool send_signal(TaskRun *run, const ChildView *child, StopMode mode, Err
     return error_wrap(err, "stop postgres");
 }
 
+// Its result does not count (config.md §15). A stop that nobody planned is in a hurry: the lease
+// may be running out.
+static void run_hook(TaskRun *run, bool planned)
+{
+    Error err;
+    const int64_t budget = run->settings->howdah.stop_budget_ms;
+    if (!task_hook(run, "before_stop", planned ? 0 : budget, &err) && !task_cancelled(run))
+        log_warn("stopping all the same error='%s'", err.text);
+}
+
 bool stop_server(TaskRun *run, StopMode mode, bool checkpoint_first, Error *err)
 {
     ChildView child;
     if (postmaster_runs(run->server, &child)) {
         if (mode == STOP_FAST && checkpoint_first && !prepare(run, err))
             return false;
+        if (mode == STOP_FAST)
+            run_hook(run, checkpoint_first);
+        if (task_cancelled(run))
+            return error_set(err, ERR_UNAVAILABLE, "cancelled");
         if (!send_signal(run, &child, mode, err) || !wait_until_gone(run, mode, err))
             return false;
     }

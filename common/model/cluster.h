@@ -23,9 +23,9 @@ Tags tags_parse(const Tree *tags);
 typedef struct {
     const char *name;
     int64_t mod_revision;
-    const char *session; // lease id as text, NULL: none
+    const char *session;                        // lease id as text, NULL: none
     const char *conn_url, *api_url, *proxy_url; // NULL: not published
-    const char *host;    // from conn_url; NULL: not known
+    const char *host;                           // from conn_url; NULL: not known
     int port;
     ServerState state;
     const char *state_text; // as published, "" if absent
@@ -43,7 +43,7 @@ typedef struct {
 } MemberView;
 
 typedef struct {
-    const char *name; // NULL: nobody leads
+    const char *name;    // NULL: nobody leads
     const char *session; // lease id, NULL: the key has no lease (somebody wrote it by hand)
     int64_t create_revision, mod_revision;
 } LeaderView;
@@ -57,10 +57,10 @@ typedef struct {
     const char *instance; // boot id and data directory: a name is not an identity
     int64_t term;         // leader's create_revision; 0 in the record the acquire itself wrote
     uint32_t parent_timeline;
-    uint32_t timeline;    // intended, or real once confirmed
+    uint32_t timeline; // intended, or real once confirmed
     bool confirmed;
-    bool released;        // the marker: written in the same transaction as the delete
-    Lsn released_lsn;     // end of the holder's WAL at release
+    bool released;    // the marker: written in the same transaction as the delete
+    Lsn released_lsn; // end of the holder's WAL at release
 } TermRecord;
 
 // Does the record speak of this very leader key?
@@ -104,35 +104,37 @@ typedef struct {
 } HistoryLine;
 
 typedef struct {
-    int64_t revision;    // store revision of this snapshot; grows
-    int64_t cluster_id;  // of the store; changes when it was replaced
-    Instant seen_at;     // when it was last known to be current
-    const char *initialize; // NULL: absent, "": somebody is bootstrapping, else the system identifier
+    int64_t revision;   // store revision of this snapshot; grows
+    int64_t cluster_id; // of the store; changes when it was replaced
+    Instant seen_at;    // when it was last known to be current
+    const char
+        *initialize; // NULL: absent, "": somebody is bootstrapping, else the system identifier
     int64_t initialize_revision;
-    const Tree *config;  // NULL: absent or garbage
+    const Tree *config;      // NULL: absent or garbage
     int64_t config_revision; // 0: absent
-    bool config_invalid; // present, but garbage
+    bool config_invalid;     // present, but garbage
     LeaderView leader;
     TermRecord term;
     Vacancy vacancy;
-    Lsn optime;          // from status
-    const Tree *slots;   // name -> LSN, NULL: none
+    Lsn optime;        // from status
+    const Tree *slots; // name -> LSN, NULL: none
     StringList retain_slots;
-    const char *status_text; // as stored, to skip equal writes
+    const char *status_text;   // as stored, to skip equal writes
     const MemberView *members; // sorted by name
     size_t member_count;
     FailoverView failover;
     SyncView sync;
     const HistoryLine *history;
     size_t history_count;
-    bool history_known; // false: absent or garbage, which disables timeline checks
+    bool history_known;       // false: absent or garbage, which disables timeline checks
     const char *history_text; // as stored
     int64_t history_revision;
     const Tree *failsafe; // name -> api_url, NULL: absent or garbage
     int64_t failsafe_revision;
 } ClusterView;
 
-const MemberView *cluster_member(const ClusterView *view, const char *name); // case ignored; NULL: none
+const MemberView *cluster_member(const ClusterView *view,
+                                 const char *name); // case ignored; NULL: none
 const MemberView *cluster_leader_member(const ClusterView *view);
 // Last history line's timeline + 1; `[]` gives 1; not known gives 0.
 uint32_t cluster_timeline(const ClusterView *view);

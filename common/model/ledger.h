@@ -7,7 +7,7 @@
 #define LEDGER_KEPT 100
 
 typedef struct {
-    int64_t wall_us;        // when
+    int64_t wall_us; // when
     uint64_t turn;
     Reason reason;
     const char *key_action; // "keep", "acquire", "release"

@@ -1,13 +1,13 @@
 // What a member answered when asked over REST (GET its api_url): ha.md §10.3 N4.
 #pragma once
-#include "common/base/timeline.h"
 #include "common/base/time.h"
+#include "common/base/timeline.h"
 
 typedef struct {
     const char *name;
-    bool reachable;    // it answered, and the answer could be read
+    bool reachable; // it answered, and the answer could be read
     bool in_recovery;
-    WalPosition position; // primary: location; else max(received, replayed)
+    WalPosition position;    // primary: location; else max(received, replayed)
     TimelineHistory history; // ours publish it; timeline 0 else
     bool nofailover;
     int failover_priority;

@@ -65,6 +65,7 @@
     X(LEADER_STOPPED_SERVER, "the primary stopped answering for too long: failing over")           \
     /* losing it */                                                                                \
     X(LEASE_RUNNING_OUT, "the lease cannot be renewed in time: stopping")                          \
+    X(LEFTOVERS, "processes of a server that has ended are still there: stopping them")            \
     X(LEASE_LOST, "the leader key is somebody else's: stopping at once")                           \
     X(PRIMARY_WITHOUT_LEASE, "running as primary without the lease: stopping at once")             \
     /* manual */                                                                                   \

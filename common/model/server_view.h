@@ -30,8 +30,8 @@ typedef struct {
     bool known;
     ControlState state;
     char system_identifier[24];
-    uint32_t timeline;        // of the latest checkpoint
-    Lsn checkpoint_lsn;       // its record's start
+    uint32_t timeline;  // of the latest checkpoint
+    Lsn checkpoint_lsn; // its record's start
     Lsn redo_lsn;
     uint32_t min_recovery_timeline;
     Lsn min_recovery_lsn;
@@ -43,20 +43,20 @@ typedef struct {
 
 typedef enum {
     TASK_NONE,
-    TASK_INSPECT,         // data directory, control data, signal files, own timeline history
-    TASK_BOOTSTRAP,       // initdb and configuration; does not start
-    TASK_POST_BOOTSTRAP,  // roles, passwords, post_bootstrap script
-    TASK_START_PRIMARY,   // without standby.signal; the caller has armed the fence
-    TASK_START_STANDBY,   // with standby.signal, following upstream (or nobody)
+    TASK_INSPECT,        // data directory, control data, signal files, own timeline history
+    TASK_BOOTSTRAP,      // initdb and configuration; does not start
+    TASK_POST_BOOTSTRAP, // roles, passwords, post_bootstrap script
+    TASK_START_PRIMARY,  // without standby.signal; the caller has armed the fence
+    TASK_START_STANDBY,  // with standby.signal, following upstream (or nobody)
     TASK_STOP,
-    TASK_PROMOTE,         // reserve higher timelines, then ask; done once asked
-    TASK_FOLLOW,          // re-point a running standby by reload
-    TASK_RELOAD,          // write configuration, reload
-    TASK_CLONE,           // base backup or replica method, then configuration; does not start
-    TASK_CHECK_DIVERGENCE,// compare with the leader's history
-    TASK_REWIND,          // save what would be discarded, pg_rewind; does not start
-    TASK_CRASH_RECOVERY,  // single-user recovery of a dirty directory before a rewind
-    TASK_WIPE,            // empty the data directory: only ever with its proof
+    TASK_PROMOTE,          // reserve higher timelines, then ask; done once asked
+    TASK_FOLLOW,           // re-point a running standby by reload
+    TASK_RELOAD,           // write configuration, reload
+    TASK_CLONE,            // base backup or replica method, then configuration; does not start
+    TASK_CHECK_DIVERGENCE, // compare with the leader's history
+    TASK_REWIND,           // save what would be discarded, pg_rewind; does not start
+    TASK_CRASH_RECOVERY,   // single-user recovery of a dirty directory before a rewind
+    TASK_WIPE,             // empty the data directory: only ever with its proof
     TASK_CHECKPOINT,
     TASK_COUNT,
 } TaskKind;
@@ -72,12 +72,12 @@ typedef enum {
 } Divergence;
 
 typedef struct {
-    TaskKind kind;    // TASK_NONE: none has run
-    uint64_t number;  // counts the tasks begun
+    TaskKind kind;   // TASK_NONE: none has run
+    uint64_t number; // counts the tasks begun
     bool running;
     Instant began_at, ended_at;
-    bool ok;          // once ended
-    bool unchanged;   // failed before it changed anything: safe to begin again
+    bool ok;        // once ended
+    bool unchanged; // failed before it changed anything: safe to begin again
     char error[240];
     Divergence divergence; // TASK_CHECK_DIVERGENCE's answer
     const char *phase;     // what it is at, for people
@@ -98,29 +98,29 @@ typedef struct {
 
 typedef struct {
     // --- the process, by the warden
-    bool warden;          // a warden is attached; if not, nothing below is current
-    bool running;         // the postmaster exists
-    bool remains;         // processes of the data directory exist
+    bool warden;  // a warden is attached; if not, nothing below is current
+    bool running; // the postmaster exists
+    bool remains; // processes of the data directory exist
     Instant started_at;
     bool exited_by_itself; // it is gone, and no task of ours stopped it
     // --- the monitoring query
-    bool answered;        // this turn
-    bool refused;         // it is there and says it is starting up or shutting down
-    Instant answered_at;  // the last time
+    bool answered;       // this turn
+    bool refused;        // it is there and says it is starting up or shutting down
+    Instant answered_at; // the last time
     bool in_recovery;
-    uint32_t timeline;    // primary: of its WAL; standby: of what it replays; 0: not known
-    Lsn flush_lsn;        // primary
+    uint32_t timeline;           // primary: of its WAL; standby: of what it replays; 0: not known
+    Lsn flush_lsn;               // primary
     Lsn receive_lsn, replay_lsn; // standby; receive is max(receive, written)
     bool replay_paused;
-    bool streaming;       // the WAL receiver streams
-    bool archive_recovery; // no receiver, but a restore_command
+    bool streaming;            // the WAL receiver streams
+    bool archive_recovery;     // no receiver, but a restore_command
     const char *receiver_host; // whom it streams from, NULL: nobody
     int receiver_port;
-    Lsn latest_end_lsn;   // what its upstream last reported
-    int server_version;   // 150018
-    int64_t postmaster_start_us; // wall clock
+    Lsn latest_end_lsn;                // what its upstream last reported
+    int server_version;                // 150018
+    int64_t postmaster_start_us;       // wall clock
     const char *postmaster_start_text; // as the REST API shows it
-    int64_t replayed_us;  // last replayed transaction; 0: none
+    int64_t replayed_us;               // last replayed transaction; 0: none
     const char *replayed_text;
     const WalSenderView *senders;
     size_t sender_count;
@@ -131,15 +131,15 @@ typedef struct {
     // --- the data directory, by the last inspection
     DirState dir;
     ControlData control;
-    bool standby_signal;    // it would start as a standby
-    bool from_backup;       // backup_label is there
+    bool standby_signal;     // it would start as a standby
+    bool from_backup;        // backup_label is there
     TimelineHistory history; // of control.timeline, or of the running server's timeline
-    const char *upstream;   // the member the written configuration follows; NULL: nobody
+    const char *upstream;    // the member the written configuration follows; NULL: nobody
     // --- the disk
     int64_t disk_busy_ms; // how long the file operation now under way has been out; 0: none
     // --- what the agent makes of it
-    Role role;            // role as published
-    ServerState state;    // state as published
+    Role role;         // role as published
+    ServerState state; // state as published
     bool pending_restart;
     const struct Tree *pending_restart_reason;
     TaskView task;

@@ -14,11 +14,11 @@ struct Snapshot {
     Instant published_at;
     const char *name, *scope;
     const char *howdah_version, *patroni_version; // ours; the one we are compatible with
-    const Tree *tags;        // effective and published; NULL: none
+    const Tree *tags;                             // effective and published; NULL: none
     Tags tag_values;
     int64_t ttl_ms, loop_wait_ms;
     uint64_t maximum_lag_on_failover;
-    bool cluster_known;      // a view younger than ttl, and not empty
+    bool cluster_known; // a view younger than ttl, and not empty
     ClusterView cluster;
     int64_t dcs_last_seen_s; // wall clock; 0: never
     Instant leader_until;    // we hold the leader key until then, proven; 0: we do not
@@ -29,19 +29,19 @@ struct Snapshot {
     bool sync_mode, quorum_mode; // from the dynamic configuration
     bool standby_cluster;
     bool failsafe_enabled, failsafe_active;
-    Instant next_turn_at;    // latest; liveness
-    ServerView server;       // of that turn
-    const Tree *dynamic;     // dynamic configuration in force, for GET /config
+    Instant next_turn_at;          // latest; liveness
+    ServerView server;             // of that turn
+    const Tree *dynamic;           // dynamic configuration in force, for GET /config
     const Tree *scheduled_restart; // NULL: none
-    LedgerEntry decision;    // the last one
-    const LedgerEntry *ledger; // the last 100 that differed, oldest first
+    LedgerEntry decision;          // the last one
+    const LedgerEntry *ledger;     // the last 100 that differed, oldest first
     size_t ledger_count;
     uint64_t turns, log_dropped;
 };
 
-Snapshot *snapshot_new(void);            // one reference, empty arena
+Snapshot *snapshot_new(void); // one reference, empty arena
 Snapshot *snapshot_ref(Snapshot *snapshot);
-void snapshot_unref(Snapshot *snapshot); // accepts NULL
+void snapshot_unref(Snapshot *snapshot);    // accepts NULL
 void snapshot_release(Snapshot **snapshot); // for AUTO
 // Deep copies into an arena.
 void server_view_copy(Arena *arena, const ServerView *from, ServerView *to);

@@ -1,3 +1,5 @@
-add_test(NAME layers_includes COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/layers/includes.sh)
-add_test(NAME layers_purity COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/layers/purity.sh ${CMAKE_BINARY_DIR})
-set_tests_properties(layers_includes layers_purity PROPERTIES LABELS unit)
+set(layers_dir ${CMAKE_CURRENT_SOURCE_DIR}/layers)
+add_test(NAME layers_includes COMMAND ${layers_dir}/includes.py ${PROJECT_SOURCE_DIR})
+add_test(NAME layers_purity COMMAND ${layers_dir}/purity.py ${CMAKE_BINARY_DIR})
+add_test(NAME layers_selftest COMMAND ${layers_dir}/selftest.py ${CMAKE_BINARY_DIR})
+set_tests_properties(layers_includes layers_purity layers_selftest PROPERTIES LABELS unit)

@@ -9,5 +9,5 @@ Fiber *fiber_new(void (*run)(void *argument), void *argument);
 void fiber_resume(Fiber *fiber); // returns when it pauses or ends
 void fiber_pause(void);          // called inside one: back to whoever resumed it
 bool fiber_ended(const Fiber *fiber);
-void fiber_free(Fiber *fiber);   // only one that has ended; accepts NULL
-void fiber_stacks_free(void);    // the kept stacks, at the end of the program
+void fiber_free(Fiber *fiber); // only one that has ended; accepts NULL
+void fiber_stacks_free(void);  // the kept stacks, at the end of the program

@@ -11,6 +11,8 @@ struct Mail {
     AgentProc *from;
     uint64_t call;
     StoreOp op;
+    bool once;           // not to be sent again when no answer comes
+    bool perhaps_before; // an earlier copy may have been done
     MailApply *apply;
     const char *what;
     // --- the request
@@ -24,11 +26,13 @@ struct Mail {
     uint64_t cluster_id;
     RawKey *keys; // a listing
     size_t count;
+    size_t log_count; // how far the store's log was when it was done
 };
 
 Mail *mail_new(AgentProc *proc, StoreOp op, MailApply *apply);
 void mail_free(Sim *sim, Mail *mail);
-// Sends it and waits. NULL: see err. The reply is the caller's.
+// Sends it, and again when no answer comes, until the deadline. NULL: see err. The reply is the
+// caller's; the mail is used up.
 Mail *mail_call(Mail *mail, const char *what, Deadline deadline, Error *err) MUST_CHECK;
 Mail *refuse(Mail *mail, ErrorKind kind, const char *why);
 bool store_at(const Sim *sim, const char *key, int64_t revision); // 0: absent

@@ -305,7 +305,8 @@ const char *sim_wall_text(Sim *sim, int member, int64_t ms)
     const time_t seconds = (time_t)(us / 1000000);
     struct tm tm;
     static char text[40];
-    if (!gmtime_r(&seconds, &tm) || strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S+00:00", &tm) == 0)
+    if (!gmtime_r(&seconds, &tm) ||
+        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S+00:00", &tm) == 0)
         return "";
     return text;
 }

@@ -16,18 +16,18 @@ typedef struct Sim Sim;
 
 typedef struct {
     uint64_t seed;
-    int members;             // 0: 3
+    int members;                             // 0: 3
     int ttl_s, loop_wait_s, retry_timeout_s; // 0: 30, 10, 10
-    const char *dynamic;     // more of the dynamic configuration, JSON map; NULL: none
+    const char *dynamic;           // more of the dynamic configuration, JSON map; NULL: none
     const char *tags[MEMBERS_MAX]; // JSON map; NULL: none
-    bool no_rewind;          // use_pg_rewind: false
-    bool remove_diverged;    // remove_data_directory_on_diverged_timelines
-    int lost_reply_permille; // of the store's replies
-    int slow_permille;       // of the store's replies, that come late, up to past every deadline
-    bool quiet_clients;      // nobody writes
-    bool twins;              // the last member bears the name of the one before it
-    bool all_stopped;        // members are started by sim_start, one by one
-    bool trace;              // every event to stderr as it happens
+    bool no_rewind;                // use_pg_rewind: false
+    bool remove_diverged;          // remove_data_directory_on_diverged_timelines
+    int lost_reply_permille;       // of the store's replies
+    int slow_permille;  // of the store's replies, that come late, up to past every deadline
+    bool quiet_clients; // nobody writes
+    bool twins;         // the last member bears the name of the one before it
+    bool all_stopped;   // members are started by sim_start, one by one
+    bool trace;         // every event to stderr as it happens
 } SimOptions;
 
 Sim *sim_new(const SimOptions *options);
@@ -45,13 +45,14 @@ bool sim_ok(const Sim *sim);
 const char *sim_failure(const Sim *sim); // "": none
 void sim_fail(Sim *sim, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void sim_report(const Sim *sim); // seed, failure and the last events, to stderr
-void sim_note(Sim *sim, const char *fmt, ...) __attribute__((format(printf, 2, 3))); // into the trace
+void sim_note(Sim *sim, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3))); // into the trace
 void sim_report_on_crash(void); // an abort or a sanitizer's finding prints the report, too
 
 // --- what is to be seen
-int sim_leader(Sim *sim);  // who holds the key in the store; -1: nobody
-int sim_primary(Sim *sim); // whose server takes writes; -1: none
-bool sim_settled(Sim *sim); // one primary with the key, everybody else streams from it
+int sim_leader(Sim *sim);            // who holds the key in the store; -1: nobody
+int sim_primary(Sim *sim);           // whose server takes writes; -1: none
+bool sim_settled(Sim *sim);          // one primary with the key, everybody else streams from it
 const char *sim_unsettled(Sim *sim); // why not; NULL: it is
 bool sim_has_primary(Sim *sim);
 bool sim_no_primary(Sim *sim);
@@ -59,31 +60,33 @@ bool sim_streams(Sim *sim, int member);
 bool sim_is_primary(Sim *sim, int member);
 bool sim_server_runs(Sim *sim, int member);
 bool sim_agent_runs(Sim *sim, int member);
-int sim_exit_code(Sim *sim, int member); // of the last agent that ended; -1: none has
+int sim_exit_code(Sim *sim, int member);           // of the last agent that ended; -1: none has
 const char *sim_last_reason(Sim *sim, int member); // of the last decision published
 uint32_t sim_timeline(Sim *sim, int member);
 uint64_t sim_server_starts(Sim *sim, int member); // how often its PostgreSQL was started
-uint64_t sim_commits(Sim *sim);     // acknowledged
-uint64_t sim_lost_commits(Sim *sim); // acknowledged, and not in the primary's history
+uint64_t sim_commits(Sim *sim);                   // acknowledged
+uint64_t sim_lost_commits(Sim *sim);              // acknowledged, and not in the primary's history
 uint64_t sim_unavailable_ms(Sim *sim); // how long nobody took writes, since the first primary
 bool sim_waiting_for_wipe(Sim *sim, int member);
-const char *sim_wall_text(Sim *sim, int member, int64_t ms); // its wall clock in ms from now, ISO 8601
+const char *sim_wall_text(Sim *sim, int member,
+                          int64_t ms);          // its wall clock in ms from now, ISO 8601
 const char *sim_key(Sim *sim, const char *key); // its value in the store; NULL: absent
 
 // --- what can be done to it. Members are 0, 1, 2, …
-void sim_start(Sim *sim, int member);        // the machine, the warden, the agent
-void sim_power_off(Sim *sim, int member);    // everything on it dies at once
+void sim_start(Sim *sim, int member);     // the machine, the warden, the agent
+void sim_power_off(Sim *sim, int member); // everything on it dies at once
 void sim_agent_kill(Sim *sim, int member);
 void sim_agent_start(Sim *sim, int member);
 void sim_agent_freeze(Sim *sim, int member); // SIGSTOP
 void sim_agent_thaw(Sim *sim, int member);
-void sim_agent_kill_at_call(Sim *sim, int member, int calls); // within its Nth outside call from now
-void sim_shutdown(Sim *sim, int member);     // SIGTERM, on a VM
-void sim_leave(Sim *sim, int member);        // SIGUSR2: upgrade
-void sim_terminate(Sim *sim, int member);    // the pod: the warden is told to stop
-void sim_host_freeze(Sim *sim, int member);  // agent, warden and PostgreSQL together
+void sim_agent_kill_at_call(Sim *sim, int member,
+                            int calls);     // within its Nth outside call from now
+void sim_shutdown(Sim *sim, int member);    // SIGTERM, on a VM
+void sim_leave(Sim *sim, int member);       // SIGUSR2: upgrade
+void sim_terminate(Sim *sim, int member);   // the pod: the warden is told to stop
+void sim_host_freeze(Sim *sim, int member); // agent, warden and PostgreSQL together
 void sim_host_thaw(Sim *sim, int member);
-void sim_server_kill(Sim *sim, int member);  // SIGKILL to all of PostgreSQL
+void sim_server_kill(Sim *sim, int member); // SIGKILL to all of PostgreSQL
 void sim_server_freeze(Sim *sim, int member);
 void sim_server_thaw(Sim *sim, int member);
 void sim_server_stubborn(Sim *sim, int member, bool stubborn); // does not die of SIGQUIT
@@ -97,14 +100,15 @@ void sim_writes(Sim *sim, bool on);
 void sim_respawn(Sim *sim, bool on); // agents that end by themselves are started again
 
 enum { THE_STORE = MEMBERS_MAX };
-void sim_link(Sim *sim, int from, int to, bool up); // one direction
+void sim_link(Sim *sim, int from, int to, bool up);    // one direction
 void sim_isolate(Sim *sim, int member, bool isolated); // from everybody and the store
 void sim_cut_store(Sim *sim, int member, bool cut);    // both directions
 
 typedef enum { STORE_UP, STORE_REFUSES, STORE_HANGS } StoreState;
 void sim_store(Sim *sim, StoreState state);
-void sim_store_elects(Sim *sim);  // a new leader of the store: every lease starts anew
-void sim_store_wipe(Sim *sim, bool same_store); // all keys are deleted; or it is another, empty store
+void sim_store_elects(Sim *sim); // a new leader of the store: every lease starts anew
+void sim_store_wipe(Sim *sim,
+                    bool same_store); // all keys are deleted; or it is another, empty store
 void sim_put_key(Sim *sim, const char *key, const char *value); // by hand, without a lease
 void sim_delete_key(Sim *sim, const char *key);
 void sim_watch_stall(Sim *sim, int member, int64_t ms); // its view stays as it is

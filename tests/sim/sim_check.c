@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DYING   MS(70)  // from SIGQUIT or SIGKILL to the last process's end
+#define DYING MS(70) // from SIGQUIT or SIGKILL to the last process's end
 
 void sim_fail(Sim *sim, const char *fmt, ...)
 {
@@ -112,8 +112,8 @@ static void check_lease_of(const AgentProc *proc, const char *what)
     (void)parse_int64(proc->dcs.session, &id);
     const StoreKey *leader = store_key(sim, "leader");
     const StoreLease *lease = store_lease(sim, id);
-    const bool holds = leader && leader->lease == id && id != 0 &&
-                       str_eq(leader->value, proc->member->name);
+    const bool holds =
+        leader && leader->lease == id && id != 0 && str_eq(leader->value, proc->member->name);
     if (sim->store.wiped_at && tampered_lately(sim))
         return; // nobody's word counts then; the writers are looked at all the same
     if (!lease || lease->expires_at <= sim->now)

@@ -200,6 +200,35 @@ static void apply_read(Sim *sim, Mail *mail)
     mail->cluster_id = sim->store.cluster_id;
 }
 
+// Until the watch has brought what the store's log held; false: not within that time.
+static bool wait_for_view(AgentProc *proc, size_t log_count, int64_t ms)
+{
+    const int64_t until = proc->sim->now + MS(ms);
+    while (proc->dcs.seen < log_count && proc->dcs.watching && proc->sim->now < until &&
+           !proc->zombie)
+        proc_wait(proc, MS(2));
+    return proc->dcs.seen >= log_count;
+}
+
+static void wait_for_own_write(AgentProc *proc, const Mail *reply)
+{
+    if (proc->dcs.watching)
+        (void)wait_for_view(proc, reply->log_count, 50);
+}
+
+// The store has said how far it is, and the watch does not come after: it is opened anew.
+static void check_watch(AgentProc *proc, size_t log_count, int64_t grace_ms)
+{
+    SimDcs *dcs = &proc->dcs;
+    if (!dcs->watching || wait_for_view(proc, log_count, grace_ms) || proc->zombie)
+        return;
+    trace(proc->sim, "watch  %s: is behind, opened anew", proc->member->name);
+    dcs->watching = false;
+    dcs->resume = true;
+    dcs->stalled_until = 0;
+    sim_in(proc->sim, roll(proc->sim, MS(1), MS(20)), &proc->actor, watch_open, proc, 0);
+}
+
 static bool op_refresh(Dcs *base, Arena *arena, Deadline deadline, ClusterView *out, Error *err)
 {
     AgentProc *proc = proc_of(base);
@@ -209,8 +238,11 @@ static bool op_refresh(Dcs *base, Arena *arena, Deadline deadline, ClusterView *
         err->kind = ERR_UNAVAILABLE; // a read has no effect to be uncertain of
         return false;
     }
-    const EtcdKeys keys = {reply->keys, reply->count};
-    take_listing(proc, &keys, reply->revision, reply->cluster_id, sent_at);
+    // If the watch is about to have it, its view is the better one: it knows how a leader went.
+    if (!proc->dcs.watching || !wait_for_view(proc, reply->log_count, 75)) {
+        const EtcdKeys keys = {reply->keys, reply->count};
+        take_listing(proc, &keys, reply->revision, reply->cluster_id, sent_at);
+    }
     mail_free(proc->sim, reply);
     (void)etcd_cache_view(&proc->dcs.cache, arena, out); // filled by now
     return true;
@@ -237,7 +269,7 @@ static LeaseProof proof_of(const AgentProc *proc, Instant sent_at, int64_t ttl_m
 }
 
 static bool keepalive(AgentProc *proc, int64_t session, Deadline deadline, LeaseProof *out,
-                      Error *err)
+                      size_t *log_count, Error *err)
 {
     const Instant sent_at = host_now(proc->member);
     Mail *mail = mail_new(proc, OP_KEEPALIVE, apply_keepalive);
@@ -246,6 +278,7 @@ static bool keepalive(AgentProc *proc, int64_t session, Deadline deadline, Lease
     if (!reply)
         return false;
     *out = proof_of(proc, sent_at, reply->ttl_ms);
+    *log_count = reply->log_count;
     mail_free(proc->sim, reply);
     return true;
 }
@@ -256,9 +289,10 @@ static bool op_open_session(Dcs *base, int64_t ttl_ms, const char *resume, Deadl
     AgentProc *proc = proc_of(base);
     SimDcs *dcs = &proc->dcs;
     int64_t id = 0;
+    size_t log_count;
     dcs->session_ttl_ms = ttl_ms;
     if (!str_empty(resume)) {
-        if (!parse_int64(resume, &id) || !keepalive(proc, id, deadline, out, err))
+        if (!parse_int64(resume, &id) || !keepalive(proc, id, deadline, out, &log_count, err))
             return error_wrap(err, "resume the session");
         (void)copy_text(dcs->session, sizeof dcs->session, resume);
         *out_session = dcs->session;
@@ -280,7 +314,11 @@ static bool op_open_session(Dcs *base, int64_t ttl_ms, const char *resume, Deadl
 static bool op_keep_session(Dcs *base, Deadline deadline, LeaseProof *out, Error *err)
 {
     AgentProc *proc = proc_of(base);
-    return keepalive(proc, session_of(proc), deadline, out, err);
+    size_t log_count;
+    if (!keepalive(proc, session_of(proc), deadline, out, &log_count, err))
+        return false;
+    check_watch(proc, log_count, 20);
+    return true;
 }
 
 // --- the leader key
@@ -292,6 +330,16 @@ static void put_term(Sim *sim, Mail *mail, int64_t term)
               records_term(mail->arena, name_of(mail->from), r->instance, term, r->parent_timeline,
                            r->timeline, false, false, LSN_NONE),
               0);
+}
+
+// An earlier copy of this very request has won, and its reply was lost.
+static bool has_won_before(Sim *sim, Mail *mail)
+{
+    const StoreKey *leader = store_key(sim, "leader"), *term = store_key(sim, "howdah");
+    return mail->perhaps_before && leader && term && leader->lease == mail->session &&
+           str_eq(leader->value, name_of(mail->from)) &&
+           leader->mod_revision == term->mod_revision &&
+           strstr(term->value, mail->acquire.instance);
 }
 
 static void apply_acquire(Sim *sim, Mail *mail)
@@ -309,7 +357,9 @@ static void apply_acquire(Sim *sim, Mail *mail)
         !store_at(sim, "failsafe", r->failsafe_revision) ||
         !store_at(sim, "config", r->config_revision) ||
         !store_at(sim, "howdah", r->term_revision) || bootstrap_lost) {
-        (void)refuse(mail, ERR_CONFLICT, "the keys have moved on");
+        mail->term = leader ? leader->create_revision : 0;
+        if (!has_won_before(sim, mail))
+            (void)refuse(mail, ERR_CONFLICT, "the keys have moved on");
         return;
     }
     store_begin(sim);
@@ -327,7 +377,8 @@ static bool op_acquire(Dcs *base, const AcquireRequest *request, Deadline deadli
 {
     AgentProc *proc = proc_of(base);
     LeaseProof proof;
-    if (!keepalive(proc, session_of(proc), deadline, &proof, err)) {
+    size_t log_count;
+    if (!keepalive(proc, session_of(proc), deadline, &proof, &log_count, err)) {
         if (err->kind == ERR_UNCERTAIN)
             err->kind = ERR_UNAVAILABLE; // the key has not been asked for
         return false;
@@ -340,6 +391,9 @@ static bool op_acquire(Dcs *base, const AcquireRequest *request, Deadline deadli
     if (!reply)
         return false;
     *out = (Acquired){.term = reply->term, .proof = proof};
+    proc->dcs.own_term = reply->term;
+    proc->dcs.own_parent = request->parent_timeline;
+    wait_for_own_write(proc, reply);
     mail_free(proc->sim, reply);
     return true;
 }
@@ -369,7 +423,8 @@ static bool op_renew(Dcs *base, int64_t term, const char *status, Deadline deadl
 {
     AgentProc *proc = proc_of(base);
     LeaseProof proof;
-    if (!keepalive(proc, session_of(proc), deadline, &proof, err))
+    size_t log_count;
+    if (!keepalive(proc, session_of(proc), deadline, &proof, &log_count, err))
         return false;
     Mail *mail = mail_new(proc, OP_RENEW, apply_renew);
     mail->session = session_of(proc);
@@ -378,15 +433,19 @@ static bool op_renew(Dcs *base, int64_t term, const char *status, Deadline deadl
     Mail *reply = mail_call(mail, "renew", deadline, err);
     if (!reply)
         return false;
-    mail_free(proc->sim, reply);
     *out = proof;
+    check_watch(proc, reply->log_count, 30);
+    mail_free(proc->sim, reply);
     return true;
 }
 
 static void apply_release(Sim *sim, Mail *mail)
 {
+    const StoreKey *record = store_key(sim, "howdah");
     if (!is_holder(sim, mail)) {
-        (void)refuse(mail, ERR_CONFLICT, "the leader key is not ours");
+        // Nobody else writes our marker for this term: then an earlier copy has done it.
+        if (!record || !str_eq(record->value, mail->text))
+            (void)refuse(mail, ERR_CONFLICT, "the leader key is not ours");
         return;
     }
     store_begin(sim);
@@ -397,6 +456,20 @@ static void apply_release(Sim *sim, Mail *mail)
     (void)store_end(sim, name_of(mail->from));
 }
 
+// What is known of our term stays in the marker.
+static char *release_marker(AgentProc *proc, Arena *arena, const ReleaseRequest *r)
+{
+    ClusterView view = {0};
+    const bool known = etcd_cache_view(&proc->dcs.cache, arena, &view) &&
+                       term_record_valid(&view.term, &view.leader) &&
+                       view.leader.create_revision == r->term;
+    const uint32_t parent = known                             ? view.term.parent_timeline
+                            : proc->dcs.own_term == r->term ? proc->dcs.own_parent
+                                                              : 0;
+    return records_term(arena, name_of(proc), r->instance, r->term, parent, r->timeline,
+                        known && view.term.confirmed, true, r->lsn);
+}
+
 static bool op_release(Dcs *base, const ReleaseRequest *r, Deadline deadline, Error *err)
 {
     AgentProc *proc = proc_of(base);
@@ -405,9 +478,12 @@ static bool op_release(Dcs *base, const ReleaseRequest *r, Deadline deadline, Er
     mail->session = session_of(proc);
     mail->term = r->term;
     mail->status = arena_strdup(mail->arena, r->status);
-    mail->text = records_term(mail->arena, name_of(proc), r->instance, r->term, 0, r->timeline,
-                              true, true, r->lsn);
-    return done(mail_call(mail, "release", deadline, err));
+    mail->text = release_marker(proc, mail->arena, r);
+    Mail *reply = mail_call(mail, "release", deadline, err);
+    if (!reply)
+        return false;
+    wait_for_own_write(proc, reply);
+    return done(reply);
 }
 
 // --- the other keys
@@ -457,7 +533,11 @@ static bool op_delete_member(Dcs *base, Deadline deadline, Error *err)
 static void apply_write(Sim *sim, Mail *mail)
 {
     if (mail->expected != REVISION_ANY && !store_at(sim, mail->key, mail->expected)) {
-        (void)refuse(mail, ERR_CONFLICT, "the key has moved on");
+        const StoreKey *is = store_key(sim, mail->key);
+        const bool done_before = mail->perhaps_before && str_eq(is ? is->value : NULL, mail->value);
+        mail->revision = is ? is->mod_revision : sim->store.revision;
+        if (!done_before)
+            (void)refuse(mail, ERR_CONFLICT, "the key has moved on");
         return;
     }
     store_begin(sim);
@@ -476,11 +556,13 @@ static bool op_write(Dcs *base, DcsKey key, const char *value, int64_t expected,
     mail->key = records_key_name((int)key);
     mail->value = arena_strdup(mail->arena, value);
     mail->expected = expected;
+    mail->once = expected == REVISION_ANY;
     Mail *reply = mail_call(mail, mail->key, deadline, err);
     if (!reply)
         return false;
     if (out_revision)
         *out_revision = reply->revision;
+    wait_for_own_write(proc, reply);
     mail_free(proc->sim, reply);
     return true;
 }

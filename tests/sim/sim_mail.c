@@ -97,6 +97,7 @@ static void request_arrives(Sim *sim, void *context, uint64_t argument)
         mail->why = "connection refused";
     } else {
         mail->apply(sim, mail);
+        mail->log_count = sim->store.log_count;
     }
     const bool lost = planned_loss(sim, mail, false) ||
                       (sim->store.state == STORE_UP && chance(sim, sim->options.lost_reply_permille));
@@ -122,20 +123,31 @@ static void send(AgentProc *proc, Mail *mail)
     sim_in(sim, delay, NULL, request_arrives, mail, 0);
 }
 
-Mail *mail_call(Mail *mail, const char *what, Deadline deadline, Error *err)
+static Mail *copy_of(const Mail *mail)
+{
+    Mail *copy = mail_new(mail->from, mail->op, mail->apply);
+    Mail *previous = copy->previous, *next = copy->next;
+    Arena *arena = copy->arena;
+    *copy = *mail;
+    copy->previous = previous;
+    copy->next = next;
+    copy->arena = arena;
+    copy->key = arena_strdup(arena, mail->key);
+    copy->value = arena_strdup(arena, mail->value);
+    copy->status = arena_strdup(arena, mail->status);
+    copy->text = arena_strdup(arena, mail->text);
+    copy->acquire.instance = arena_strdup(arena, mail->acquire.instance);
+    return copy;
+}
+
+// One try. *unknown: it has left, and nothing came back.
+static Mail *try_once(Mail *mail, int64_t until, bool *unknown)
 {
     AgentProc *proc = mail->from;
     Sim *sim = proc->sim;
-    mail->what = what;
-    if (!proc_boundary(proc, what)) {
-        mail_free(sim, mail);
-        (void)error_set(err, ERR_UNAVAILABLE, "%s: the process is gone", what);
-        return NULL;
-    }
-    const int64_t until = proc_deadline(proc, deadline);
     // Onto a connection that is still open, or not: only then it is known that nothing was done.
     const bool open = link_up(sim, proc->member->index, THE_STORE);
-    const bool connected = open || chance(sim, 500);
+    *unknown = open || chance(sim, 500);
     if (open && until > sim->now)
         send(proc, mail);
     else
@@ -144,17 +156,67 @@ Mail *mail_call(Mail *mail, const char *what, Deadline deadline, Error *err)
     proc->call = 0;
     Mail *reply = proc->reply;
     proc->reply = NULL;
+    if (reply)
+        *unknown = false;
+    return reply;
+}
+
+// As dcs/etcd_http.c divides a deadline among three endpoints.
+static int64_t try_time(const Sim *sim, int64_t left)
+{
+    const int64_t third = left / 3;
+    if (sim->options.ttl_s < 20)
+        return third > MS(500) ? MS(500) : third < MS(100) ? MS(100) : third;
+    return third < MS(1000) ? MS(1000) : third;
+}
+
+static Mail *call(Mail *mail, int64_t until, bool *perhaps)
+{
+    AgentProc *proc = mail->from;
+    Sim *sim = proc->sim;
+    for (int64_t pause = MS(20);; pause *= 2) {
+        int64_t end = sim->now + try_time(sim, until - sim->now);
+        end = end > until || mail->once ? until : end;
+        bool unknown;
+        Mail *copy = copy_of(mail);
+        copy->perhaps_before = *perhaps;
+        Mail *reply = try_once(copy, end, &unknown);
+        *perhaps = *perhaps || unknown;
+        const bool unreachable = reply && reply->kind == ERR_UNAVAILABLE;
+        if (proc->zombie || (reply && !unreachable) || mail->once ||
+            sim->now + pause >= until)
+            return reply;
+        mail_free(sim, reply);
+        proc_wait(proc, pause);
+    }
+}
+
+Mail *mail_call(Mail *mail, const char *what, Deadline deadline, Error *err)
+{
+    AgentProc *proc = mail->from;
+    Sim *sim = proc->sim;
+    bool perhaps = false;
+    mail->what = what;
+    if (!proc_boundary(proc, what)) {
+        mail_free(sim, mail);
+        (void)error_set(err, ERR_UNAVAILABLE, "%s: the process is gone", what);
+        return NULL;
+    }
+    Mail *reply = call(mail, proc_deadline(proc, deadline), &perhaps);
+    mail_free(sim, mail);
     if (!proc_boundary(proc, what)) {
         mail_free(sim, reply);
         reply = NULL;
     }
     if (!reply) {
-        (void)error_set(err, connected ? ERR_UNCERTAIN : ERR_UNAVAILABLE, "%s: %s", what,
-                        connected ? "no answer in time" : "cannot connect");
+        (void)error_set(err, perhaps ? ERR_UNCERTAIN : ERR_UNAVAILABLE, "%s: %s", what,
+                        perhaps ? "no answer in time" : "cannot connect");
         return NULL;
     }
     if (reply->kind != ERR_NONE) {
-        (void)error_set(err, reply->kind, "%s: %s", what, reply->why);
+        const bool unreachable = reply->kind == ERR_UNAVAILABLE;
+        (void)error_set(err, unreachable && perhaps ? ERR_UNCERTAIN : reply->kind, "%s: %s", what,
+                        reply->why);
         mail_free(sim, reply);
         return NULL;
     }

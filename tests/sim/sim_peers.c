@@ -47,8 +47,7 @@ static void sample(Member *m, PeerSlot *slot)
     const Lsn standby = v.receive_lsn > v.replay_lsn ? v.receive_lsn : v.replay_lsn;
     slot->answer.in_recovery = v.in_recovery;
     slot->answer.running = true;
-    slot->answer.position =
-        (WalPosition){v.timeline, v.in_recovery ? standby : v.flush_lsn};
+    slot->answer.position = (WalPosition){v.timeline, v.in_recovery ? standby : v.flush_lsn};
     arena_free(arena);
     slot->lineage = m->dir.lineage;
     slot->end = m->dir.end;

@@ -19,9 +19,8 @@ bool pg_writes(const Member *m)
 
 bool pg_may_write(const Member *m)
 {
-    return pg_writes(m) ||
-           (pg_alive(m) && m->pg.state != PG_STOPPING &&
-            (m->pg.promote_sent || !m->pg.from_signal));
+    return pg_writes(m) || (pg_alive(m) && m->pg.state != PG_STOPPING &&
+                            (m->pg.promote_sent || !m->pg.from_signal));
 }
 
 bool pg_answers(const Member *m)
@@ -131,8 +130,8 @@ static bool stream_connects(Sim *sim, Member *m, const Member *up)
         m->dir.newest_timeline = up->dir.end.timeline;
     if (!wal_contains(sim, m->dir.lineage, up->dir.end, m->dir.end)) {
         const Lsn replayed = wal_replayed(m);
-        const WalPosition at = {
-            wal_timeline_at(sim, m->dir.lineage, m->dir.end.timeline, replayed), replayed};
+        const WalPosition at = {wal_timeline_at(sim, m->dir.lineage, m->dir.end.timeline, replayed),
+                                replayed};
         if (!wal_contains(sim, m->dir.lineage, up->dir.end, at))
             return false;
         m->dir.end = at;
@@ -158,8 +157,7 @@ static void stream_try(Sim *sim, void *context, uint64_t serial)
     s->delivering = false;
     s->upstream_serial = up->pg.serial;
     m->pg.received = true;
-    trace(sim, "pg     %s: streams from %s, timeline %u", m->name, up->name,
-          up->dir.end.timeline);
+    trace(sim, "pg     %s: streams from %s, timeline %u", m->name, up->name, up->dir.end.timeline);
     if (up->dir.end.lsn > m->dir.end.lsn)
         stream_send(m);
 }
@@ -337,8 +335,8 @@ void pg_stop_fast(Member *m)
         return;
     if (was == PG_STANDBY) {
         const Lsn replayed = wal_replayed(m);
-        dir->min_recovery =
-            (WalPosition){wal_timeline_at(sim, dir->lineage, dir->end.timeline, replayed), replayed};
+        dir->min_recovery = (WalPosition){
+            wal_timeline_at(sim, dir->lineage, dir->end.timeline, replayed), replayed};
         if (chance(sim, 700))
             dir->control_timeline = dir->min_recovery.timeline; // a restartpoint
         dir->state = CONTROL_SHUT_DOWN_IN_RECOVERY;
@@ -399,7 +397,8 @@ void pg_start(Member *m, bool standby)
     ASSERT(!pg_alive(m));
     dir->standby_signal = standby;
     check_start(m, standby);
-    const bool clean = dir->state == CONTROL_SHUT_DOWN || dir->state == CONTROL_SHUT_DOWN_IN_RECOVERY;
+    const bool clean =
+        dir->state == CONTROL_SHUT_DOWN || dir->state == CONTROL_SHUT_DOWN_IN_RECOVERY;
     m->pg = (Postgres){.actor = {.parent = &m->actor},
                        .state = PG_STARTING,
                        .serial = m->pg.serial + 1,

@@ -121,9 +121,9 @@ int64_t store_end(Sim *sim, const char *who)
     const Store *store = &sim->store;
     char text[200] = "";
     size_t used = 0;
-    for (size_t i = store->log_count;
-         i-- > 0 && store->log[i].mod_revision == store->revision &&
-         store->log[i].store == store->cluster_id && used < sizeof text - 40;)
+    for (size_t i = store->log_count; i-- > 0 && store->log[i].mod_revision == store->revision &&
+                                      store->log[i].store == store->cluster_id &&
+                                      used < sizeof text - 40;)
         used += (size_t)snprintf(text + used, sizeof text - used, " %s%.30s",
                                  store->log[i].value ? "" : "-", store->log[i].key);
     trace(sim, "store  r%lld by %s:%s", (long long)store->revision, who, text);

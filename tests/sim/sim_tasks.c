@@ -118,8 +118,7 @@ static Step step_start(AgentProc *proc, bool standby)
     if (!pg_alive(m) || m->pg.serial != s->source)
         return failed(proc, "postgres ended");
     // "starting up" for a second is an answer, too
-    if (pg_answers(m) ||
-        (m->pg.state == PG_STARTING && proc->sim->now - s->phase_began > MS(1000)))
+    if (pg_answers(m) || (m->pg.state == PG_STARTING && proc->sim->now - s->phase_began > MS(1000)))
         return STEP_DONE;
     return again(proc, 3, 10);
 }
@@ -234,14 +233,14 @@ static bool own_end(AgentProc *proc, WalPosition *out)
     const DataDir *dir = &m->dir;
     if (pg_answers(m)) {
         const Lsn replayed = wal_replayed(m);
-        *out = (WalPosition){
-            wal_timeline_at(proc->sim, dir->lineage, dir->end.timeline, replayed), replayed};
+        *out = (WalPosition){wal_timeline_at(proc->sim, dir->lineage, dir->end.timeline, replayed),
+                             replayed};
         return !pg_writes(m);
     }
     if (!pg_alive(m))
         server_inspect(proc);
-    const bool standby = dir->state == CONTROL_SHUT_DOWN_IN_RECOVERY ||
-                         dir->state == CONTROL_IN_ARCHIVE_RECOVERY;
+    const bool standby =
+        dir->state == CONTROL_SHUT_DOWN_IN_RECOVERY || dir->state == CONTROL_IN_ARCHIVE_RECOVERY;
     *out = dir->end; // with the shutdown checkpoint's record
     if (standby && dir->min_recovery.lsn != LSN_NONE)
         *out = dir->min_recovery;

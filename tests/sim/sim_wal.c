@@ -129,8 +129,8 @@ TimelineHistory wal_history(Sim *sim, Arena *arena, size_t lineage, uint32_t tim
     return (TimelineHistory){timeline, parents, b->parent_count};
 }
 
-// Only the server that began a timeline may go on with it, and only from its very end: anything else
-// is two different contents under one name.
+// Only the server that began a timeline may go on with it, and only from its very end: anything
+// else is two different contents under one name.
 bool wal_append(Sim *sim, Member *m, Lsn bytes)
 {
     DataDir *dir = &m->dir;
@@ -138,8 +138,7 @@ bool wal_append(Sim *sim, Member *m, Lsn bytes)
     if (!b || b->writer != dir->identity || b->end != dir->end.lsn) {
         sim_fail(sim, "%s writes timeline %u at %s, which %s wrote up to %s", m->name,
                  dir->end.timeline, lsn_format(dir->end.lsn).text,
-                 b ? sim->members[b->member].name : "nobody",
-                 b ? lsn_format(b->end).text : "-");
+                 b ? sim->members[b->member].name : "nobody", b ? lsn_format(b->end).text : "-");
         return false;
     }
     b->end = dir->end.lsn += bytes;
@@ -155,8 +154,8 @@ void wal_commit(Sim *sim, Member *m)
         sim->commits = realloc(sim->commits, sim->commit_capacity * sizeof *sim->commits);
         ASSERT(sim->commits);
     }
-    sim->commits[sim->commit_count++] = (Commit){
-        .lineage = m->dir.lineage, .end = m->dir.end, .at = sim->now, .member = m->index};
+    sim->commits[sim->commit_count++] =
+        (Commit){.lineage = m->dir.lineage, .end = m->dir.end, .at = sim->now, .member = m->index};
 }
 
 void wal_done(Sim *sim)

@@ -185,7 +185,9 @@ static void stop_step(Sim *sim, void *context, uint64_t serial)
         if (!w->client) {
             trace(sim, "warden %s: has stopped", m->name);
             w->alive = false;
-            m->stay_down = true;
+            m->stay_down = !sim->healing;
+            if (sim->healing)
+                sim_in(sim, MS(500), &m->actor, start_again, m, 0);
         }
         return;
     }

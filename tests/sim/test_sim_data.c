@@ -30,8 +30,8 @@ static void test_server_does_not_start(void **state)
     (void)state;
     FOR_SEEDS(seed, 15)
     {
-        AUTO(sim_release) Sim *sim =
-            settled((SimOptions){.dynamic = "{\"primary_start_timeout\":20}"}, seed);
+        AUTO(sim_release)
+        Sim *sim = settled((SimOptions){.dynamic = "{\"primary_start_timeout\":20}"}, seed);
         const int leader = sim_leader(sim);
         sim_start_fails(sim, leader, true);
         sim_server_kill(sim, leader);
@@ -41,11 +41,13 @@ static void test_server_does_not_start(void **state)
 }
 
 // All machines lose power at once and come back in every order, within a ttl of each other. When
-// none of them saw the lease end, the first one waits for the others: what was acknowledged is there.
+// none of them saw the lease end, the first one waits for the others: what was acknowledged is
+// there.
 static void test_all_killed(void **state)
 {
     (void)state;
-    static const int orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    static const int orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                    {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
     FOR_SEEDS(seed, 60)
     {
         AUTO(sim_release) Sim *sim = settled((SimOptions){0}, seed);
@@ -202,8 +204,7 @@ static void test_clone(void **state)
     (void)state;
     FOR_SEEDS(seed, 40)
     {
-        AUTO(sim_release) Sim *sim =
-            sim_new(&(SimOptions){.seed = seed, .all_stopped = true});
+        AUTO(sim_release) Sim *sim = sim_new(&(SimOptions){.seed = seed, .all_stopped = true});
         sim_start(sim, 0);
         sim_start(sim, 1);
         EXPECT(sim, sim_run(sim, SECONDS(20)));
@@ -226,9 +227,9 @@ static void test_rewind(void **state)
     (void)state;
     FOR_SEEDS(seed, 60)
     {
-        AUTO(sim_release) Sim *sim =
-            settled((SimOptions){.no_rewind = seed % 5 == 0, .remove_diverged = seed % 5 == 0},
-                    seed);
+        AUTO(sim_release)
+        Sim *sim = settled(
+            (SimOptions){.no_rewind = seed % 5 == 0, .remove_diverged = seed % 5 == 0}, seed);
         const int leader = sim_leader(sim);
         sim_isolate(sim, leader, true);
         EXPECT(sim, sim_run(sim, (int64_t)(seed * 171 % 10000)));
@@ -244,6 +245,29 @@ static void test_rewind(void **state)
         }
         EXPECT(sim, sim_run_until(sim, sim_settled, SECONDS(90)));
         EXPECT(sim, sim_primary(sim) != leader);
+    }
+}
+
+// A standby that had more than the member that leads now, and crashed: its control file knows only a
+// lower bound of what it has. It must not wait for ever for WAL that cannot follow on its own.
+static void test_standby_ahead(void **state)
+{
+    (void)state;
+    FOR_SEEDS(seed, 40)
+    {
+        AUTO(sim_release) Sim *sim = settled((SimOptions){0}, seed);
+        const int leader = sim_leader(sim), behind = (leader + 1) % 3, ahead = (leader + 2) % 3;
+        sim_link(sim, leader, behind, false);
+        EXPECT(sim, sim_run(sim, 2000 + (int64_t)(seed * 71 % 3000)));
+        sim_power_off(sim, leader);
+        sim_power_off(sim, ahead);
+        sim_link(sim, leader, behind, true);
+        EXPECT(sim, sim_run_until_at(sim, sim_is_primary, behind, SECONDS(TTL + 10)));
+        EXPECT(sim, sim_run(sim, (int64_t)(seed * 301 % 9000)));
+        sim_start(sim, ahead);
+        EXPECT(sim, sim_run_until_at(sim, sim_streams, ahead, SECONDS(60)));
+        heals(sim);
+        EXPECT(sim, sim_primary(sim) == behind);
     }
 }
 
@@ -315,8 +339,8 @@ static void test_lagging_replica(void **state)
     (void)state;
     FOR_SEEDS(seed, 20)
     {
-        AUTO(sim_release) Sim *sim =
-            settled((SimOptions){.dynamic = "{\"maximum_lag_on_failover\":20000}"}, seed);
+        AUTO(sim_release)
+        Sim *sim = settled((SimOptions){.dynamic = "{\"maximum_lag_on_failover\":20000}"}, seed);
         const int leader = sim_leader(sim), lagging = (leader + 1) % 3, fit = (leader + 2) % 3;
         sim_link(sim, leader, lagging, false);
         EXPECT(sim, sim_run(sim, SECONDS(25)));
@@ -343,6 +367,7 @@ int main(void)
         cmocka_unit_test(test_bootstrapper_dies),
         cmocka_unit_test(test_clone),
         cmocka_unit_test(test_rewind),
+        cmocka_unit_test(test_standby_ahead),
         cmocka_unit_test(test_reinitialize),
         cmocka_unit_test(test_slow_disk),
         cmocka_unit_test(test_slow_disk_and_restart),

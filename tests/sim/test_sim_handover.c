@@ -82,7 +82,8 @@ static void test_scheduled_switchover(void **state)
     }
 }
 
-// A candidate that is dead, or lags too far: the request is refused or dropped, and nothing happens.
+// A candidate that is dead, or lags too far: the request is refused or dropped, and nothing
+// happens.
 static void test_switchover_to_dead(void **state)
 {
     (void)state;
@@ -216,8 +217,7 @@ static void test_shutdown_alone(void **state)
     (void)state;
     FOR_SEEDS(seed, 20)
     {
-        AUTO(sim_release) Sim *sim =
-            settled((SimOptions){.members = seed % 2 ? 1 : 3}, seed);
+        AUTO(sim_release) Sim *sim = settled((SimOptions){.members = seed % 2 ? 1 : 3}, seed);
         for (int i = 0; i < 3; i++) { // replicas first, then the leader
             const int leader = sim_leader(sim);
             const int member = seed % 2 ? 0 : i == 2 ? leader : (leader + 1 + i) % 3;
@@ -294,8 +294,8 @@ static void test_nofailover(void **state)
     (void)state;
     FOR_SEEDS(seed, 20)
     {
-        AUTO(sim_release) Sim *sim =
-            settled((SimOptions){.tags = {NULL, "{\"nofailover\":true}"}}, seed);
+        AUTO(sim_release)
+        Sim *sim = settled((SimOptions){.tags = {NULL, "{\"nofailover\":true}"}}, seed);
         for (int i = 0; i < 3; i++) {
             const int leader = sim_leader(sim);
             EXPECT(sim, leader != 1);
@@ -314,7 +314,8 @@ static void test_failover_priority(void **state)
     (void)state;
     FOR_SEEDS(seed, 20)
     {
-        AUTO(sim_release) Sim *sim = settled(
+        AUTO(sim_release)
+        Sim *sim = settled(
             (SimOptions){.members = 4, .tags = {NULL, NULL, NULL, "{\"failover_priority\":5}"}},
             seed);
         int leader = sim_leader(sim);

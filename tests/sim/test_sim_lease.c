@@ -238,8 +238,8 @@ static void test_stale_watch(void **state)
     }
 }
 
-// A new instance under the old name: the machine was reset, and comes back before its lease is over.
-// The key it finds bears its name, and is not its own.
+// A new instance under the old name: the machine was reset, and comes back before its lease is
+// over. The key it finds bears its name, and is not its own.
 static void test_reboot_within_ttl(void **state)
 {
     (void)state;
@@ -263,8 +263,8 @@ static void test_sick_store(void **state)
     (void)state;
     FOR_SEEDS(seed, 15)
     {
-        AUTO(sim_release) Sim *sim = settled(
-            (SimOptions){.lost_reply_permille = 100, .slow_permille = 200}, seed);
+        AUTO(sim_release)
+        Sim *sim = settled((SimOptions){.lost_reply_permille = 100, .slow_permille = 200}, seed);
         for (int i = 0; i < 10; i++) {
             EXPECT(sim, sim_run(sim, SECONDS(TTL / 2)));
             sim_store_elects(sim);
@@ -279,8 +279,8 @@ static void test_second_member_of_one_name(void **state)
     (void)state;
     FOR_SEEDS(seed, 15)
     {
-        AUTO(sim_release) Sim *sim =
-            sim_new(&(SimOptions){.seed = seed, .twins = true, .all_stopped = true});
+        AUTO(sim_release)
+        Sim *sim = sim_new(&(SimOptions){.seed = seed, .twins = true, .all_stopped = true});
         sim_start(sim, 0);
         EXPECT(sim, sim_run_until(sim, sim_has_primary, SECONDS(60)));
         sim_start(sim, 1);

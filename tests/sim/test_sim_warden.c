@@ -1,4 +1,5 @@
-// DESIGN §4: the warden keeps the promise when the agent cannot, and PostgreSQL when the agent goes.
+// DESIGN §4: the warden keeps the promise when the agent cannot, and PostgreSQL when the agent
+// goes.
 #include "tests/sim/scenario.h"
 
 enum { TTL = 30 };
@@ -213,7 +214,8 @@ static void test_clock_step(void **state)
     }
 }
 
-// A pod ends: the warden is told to stop, the agent hands over, the pod is gone. The next one joins.
+// A pod ends: the warden is told to stop, the agent hands over, the pod is gone. The next one
+// joins.
 static void test_pod_ends(void **state)
 {
     (void)state;

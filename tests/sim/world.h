@@ -178,6 +178,8 @@ typedef struct {
     size_t seen;        // entries of the store's log given to the cache
     int64_t last_delivery, stalled_until;
     bool resume;        // continue the stream where it broke
+    int64_t own_term;
+    uint32_t own_parent; // its timeline's parent
 } SimDcs;
 
 typedef struct {

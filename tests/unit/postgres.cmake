@@ -9,3 +9,11 @@ endforeach()
 foreach(name pg_text pg_facts)
   howdah_test(NAME test_${name} SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_${name}.c LIBS postgres)
 endforeach()
+if(COMMAND howdah_fuzz AND CMAKE_C_COMPILER_ID MATCHES "Clang")
+  set(room ${CMAKE_SOURCE_DIR}/agent/postgres)
+  howdah_fuzz(NAME fuzz_pg_text SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_pg_text.c
+              ${room}/control_data.c ${room}/conf_text.c ${room}/command_line.c
+              ${CMAKE_SOURCE_DIR}/common/os/files.c
+              ROOMS base model LIBS PkgConfig::CJSON PkgConfig::YAML m
+              CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/control_data)
+endif()

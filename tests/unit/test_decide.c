@@ -568,6 +568,7 @@ ROW(crashed_remains)
     crashed(w);
     w->server.remains = true;
 }
+ROW(leftovers) { crashed(w); w->server.remains = true; w->f.memory.remains_since = (Instant){S(998)}; }
 ROW(start_timeout)
 {
     crashed(w);
@@ -849,7 +850,18 @@ ROW(rewind_not_allowed)
 ROW(rewind_failed)
 {
     old_primary_diverged(w);
-    w->f.memory.rewind_failed = true;
+    w->f.memory.rewind_failures = 3;
+    w->f.memory.rewind_failed_term = 50;
+}
+ROW(rewind_failed_once)
+{
+    rewind_failed(w);
+    w->f.memory.rewind_failures = 1;
+}
+ROW(rewind_failed_with_another_leader)
+{
+    rewind_failed(w);
+    w->f.memory.rewind_failed_term = 40;
 }
 ROW(rewind_failed_wipe)
 {
@@ -950,6 +962,7 @@ static const struct {
     R(crashed_not_inspected, KEEP, INSPECT, INSPECTING),
     R(crashed, KEEP, START_PRIMARY, LEADER_CRASHED),
     R(crashed_remains, KEEP, NONE, LEADER_CRASHED),
+    R_STRIKE(leftovers, KEEP, LEFTOVERS),
     R(start_timeout, RELEASE, NONE, LEADER_START_TIMEOUT),
     R(won_then_crashed, KEEP, START_STANDBY, LEADER_START_STANDBY_FIRST),
     R(starting, KEEP, NONE, LEADER_STARTING),
@@ -1000,6 +1013,8 @@ static const struct {
     R(old_primary_diverged, KEEP, REWIND, REPLICA_REWIND),
     R(source_not_ready, KEEP, NONE, REPLICA_WAIT_SOURCE),
     R(rewind_not_allowed, KEEP, NONE, REPLICA_REWIND_IMPOSSIBLE),
+    R(rewind_failed_once, KEEP, REWIND, REPLICA_REWIND),
+    R(rewind_failed_with_another_leader, KEEP, REWIND, REPLICA_REWIND),
     R(rewind_failed, KEEP, NONE, REPLICA_REWIND_FAILED),
     R(rewind_failed_wipe, KEEP, WIPE, REPLICA_WIPE),
     R(rewound, KEEP, START_STANDBY, REPLICA_START),

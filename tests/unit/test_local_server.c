@@ -1,11 +1,9 @@
 // One real server, and then two: the tasks of an ordinary life, under the real warden.
 #include "tests/support/pg_lab.h"
 
-#include "agent/postgres/conf_text.h"
-#include "agent/postgres/pg_query.h"
-
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 // initdb, first start, roles; then what the view shows of a primary; then a fast stop.
 static void test_life_of_a_primary(void **state)
@@ -172,12 +170,59 @@ static void test_clone_stream_switch_over(void **state)
     pg_lab_free(lab);
 }
 
+// The user's hooks: one that fails keeps the promotion from being asked for; what it does at a stop
+// does not count. Nothing of ours reaches the children's environment.
+static void test_hooks_and_environment(void **state)
+{
+    (void)state;
+    assert_int_equal(setenv("PATRONI_SECRET", "1", 1), 0);
+    assert_int_equal(setenv("KUBERNETES_SERVICE_HOST", "1", 1), 0);
+    assert_int_equal(setenv("NOTIFY_SOCKET", "/run/x", 1), 0);
+    assert_int_equal(setenv("PG_MALLOC_ARENA_MAX", "3", 1), 0);
+    assert_int_equal(setenv("SOMETHING_ELSE", "kept", 1), 0);
+    PgLab *lab = pg_lab_new(1);
+    PgNode *n = &lab->nodes[0];
+    Tree *section = tree_map(lab->arena);
+    tree_set(lab->arena, section, "pre_promote", tree_string(lab->arena, "false"));
+    const char *script = arena_printf(
+        lab->arena,
+        "sh -c 'env > %s/env; tr \"\\0\" \"\\n\" < /proc/$(head -n 1 %s/postmaster.pid)/environ "
+        "> %s/postmaster; exit 1'",
+        n->dir, n->data, n->dir);
+    tree_set(lab->arena, section, "before_stop", tree_string(lab->arena, script));
+    n->settings.postgresql.section = section;
+    n->server->ops->configure(n->server, &n->settings);
+    pg_node_become_primary(n);
+    pg_node_must(n, &(ServerTask){.kind = TASK_STOP});
+    const char *env = pg_node_read(n, "../env");
+    const char *postmaster = pg_node_read(n, "../postmaster");
+    assert_non_null(env);
+    assert_non_null(postmaster);
+    assert_non_null(strstr(postmaster, "SOMETHING_ELSE=kept\n"));
+    assert_non_null(strstr(postmaster, "\nMALLOC_ARENA_MAX=3\n"));
+    assert_null(strstr(postmaster, "PATRONI_"));
+    assert_null(strstr(postmaster, "KUBERNETES_"));
+    assert_null(strstr(postmaster, "NOTIFY_SOCKET"));
+    assert_null(strstr(env, "PATRONI_"));
+    assert_null(strstr(env, "KUBERNETES_"));
+    assert_null(strstr(env, "NOTIFY_SOCKET"));
+    assert_non_null(strstr(env, "SOMETHING_ELSE=kept\n"));
+
+    pg_node_must(n, &(ServerTask){.kind = TASK_START_STANDBY});
+    (void)pg_node_wait(n, "answer", pg_is_answering);
+    ServerView v = pg_node_run(n, &(ServerTask){.kind = TASK_PROMOTE});
+    assert_false(v.task.ok);
+    assert_true(v.task.unchanged && v.in_recovery);
+    assert_int_equal(v.role, ROLE_REPLICA);
+    assert_non_null(strstr(v.task.error, "pre_promote"));
+    pg_lab_free(lab);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        PG_TEST(test_life_of_a_primary),
-        PG_TEST(test_passwords_stay_out_of_the_log),
-        PG_TEST(test_crash_and_restart_in_place),
+        PG_TEST(test_life_of_a_primary),          PG_TEST(test_passwords_stay_out_of_the_log),
+        PG_TEST(test_crash_and_restart_in_place), PG_TEST(test_hooks_and_environment),
         PG_TEST(test_clone_stream_switch_over),
     };
     return pg_lab_main(tests, COUNT_OF(tests));

@@ -99,8 +99,8 @@ static void test_defaults(void **state)
                         "\"wal_log_hints\":\"on\"}");
     assert_string_equal(json(s.postgresql.parameters), "{\"wal_keep_size\":\"128MB\"}");
     assert_false(s.bootstrap.present);
-    assert_string_equal(json(s.dynamic), "{\"failsafe_mode\":true}");
-    assert_true(s.failsafe_mode);
+    assert_string_equal(json(s.dynamic), "{}");
+    assert_false(s.failsafe_mode);
     assert_string_equal(s.restapi.api_url, "http://10.0.0.1:8008/patroni");
     assert_string_equal(s.etcd.endpoints.items[0], "http://10.0.0.9:2379");
     assert_int_equal(s.log.level, 1);
@@ -131,7 +131,7 @@ static void test_dynamic_values(void **state)
     assert_int_equal(s.member_slots_ttl_ms, 600000);
     assert_int_equal(s.max_timelines_history, 5);
     assert_true(s.bootstrap.present);
-    assert_string_equal(json(s.bootstrap.dcs), "{\"ttl\":99,\"failsafe_mode\":true}");
+    assert_string_equal(json(s.bootstrap.dcs), "{\"ttl\":99}");
     assert_false(built(NULL, "{}", false).failsafe_mode);
 }
 

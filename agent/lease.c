@@ -123,6 +123,14 @@ bool lease_fence(Agent *agent, bool writer, Error *err)
     return true;
 }
 
+// One that has struck stands: what it told to die may be stuck in the kernel, and must not be taken
+// for alive again.
+static bool fence_may_move(const Agent *agent)
+{
+    const WardenView *w = &agent->warden;
+    return w->connected && w->fence_armed && instant_before(now_of(agent), w->quit_at);
+}
+
 static const char *note_value(Arena *arena, const char *note, const char *key)
 {
     const char *at = strstr(note, key);
@@ -293,7 +301,7 @@ static bool renew_try(Agent *agent, Error *err)
     lease->retry_at = (Instant){0};
     // Its fence moves with it. If that fails the old deadline stands, which is the safe side.
     Error fence_err = {0};
-    if (agent->warden.fence_armed && !lease_fence(agent, agent->fence_writer, &fence_err))
+    if (fence_may_move(agent) && !lease_fence(agent, agent->fence_writer, &fence_err))
         log_warn("fence not moved error='%s'", fence_err.text);
     return true;
 }
@@ -449,7 +457,7 @@ static void move_fence(Agent *agent)
     const Instant want = instant_plus_ms(capped(agent, lease->proof).valid_until,
                                          -settings_of(agent)->howdah.margin_ms);
     Error err = {0};
-    if (lease->held && w->connected && w->fence_armed && instant_before(w->quit_at, want) &&
+    if (lease->held && fence_may_move(agent) && instant_before(w->quit_at, want) &&
         !lease_fence(agent, agent->fence_writer, &err))
         log_warn("fence not moved error='%s'", err.text);
 }
@@ -567,7 +575,7 @@ bool lease_acquire(Agent *agent, const Decision *d, Error *err)
         agent->memory.primary_term = won.term;
         return lease_fence(agent, true, err);
     }
-    if (agent->warden.fence_armed)
+    if (fence_may_move(agent))
         return lease_fence(agent, agent->fence_writer, err);
     return true;
 }

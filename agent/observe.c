@@ -117,7 +117,8 @@ static WardenFacts warden_facts(const Agent *agent)
                          .fence_weak = w->fence_weak,
                          .writer = agent->fence_writer,
                          .quit_at = w->quit_at,
-                         .kill_at = w->kill_at};
+                         .kill_at = w->kill_at,
+                         .fenced_at = w->fenced_at};
 }
 
 static bool scheduled_restart_due(const Agent *agent)

@@ -11,8 +11,3 @@ if(CMAKE_C_COMPILER_ID MATCHES "Clang")
   # clang calls {0} for a struct whose first member is a struct a missing brace.
   target_compile_options(warnings INTERFACE -Wno-missing-braces)
 endif()
-if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
-  # Outputs are written on success alone, and error_set, in another unit, always returns false: gcc
-  # cannot know that and calls the output of a failed call uninitialized. ASan and clang do not agree.
-  target_compile_options(warnings INTERFACE -Wno-maybe-uninitialized)
-endif()

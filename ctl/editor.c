@@ -11,8 +11,6 @@
 
 enum { TEXT_LIMIT = 8 * 1024 * 1024 };
 
-extern char **environ;
-
 static void remove_file(const char **path)
 {
     if (*path != NULL)

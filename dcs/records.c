@@ -230,14 +230,15 @@ static void parse_failover(RecordReader *reader, const RawKey *raw, ClusterView 
     const Tree *schedule = tree_get(tree, "scheduled_at");
     failover->scheduled_at = text_field(tree, "scheduled_at");
     Timestamp at;
-    if (failover->scheduled_at ==
-        NULL) // of another type: a schedule was meant, so "now" would be wrong
+    if (failover->scheduled_at == NULL) {
+        // Of another type: a schedule was meant, so "now" would be wrong.
         failover->schedule_invalid =
             schedule != NULL && schedule->kind != TREE_NULL && schedule->kind != TREE_STRING;
-    else if (timestamp_parse(failover->scheduled_at, NULL, &at) && at.has_zone)
+    } else if (timestamp_parse(failover->scheduled_at, NULL, &at) && at.has_zone) {
         failover->scheduled_us = timestamp_us(&at);
-    else
+    } else {
         failover->schedule_invalid = true;
+    }
 }
 
 static void parse_sync(RecordReader *reader, const RawKey *raw, ClusterView *out)

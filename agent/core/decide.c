@@ -54,9 +54,12 @@ static bool guard_writes(const Facts *f, Decision *d)
     if (instant_is_set(f->memory.remains_since) && !f->server->task.running &&
         instant_ms_between(f->memory.remains_since, f->now) >= 1000) {
         *d = with(*d, REASON_LEFTOVERS);
-        d->strike = true;
-        d->wake_at = instant_earliest(d->wake_at, instant_plus_ms(f->now, 1000));
-        return true;
+        d->strike = !is_struck(f);
+        if (d->strike || !f->lease.held) {
+            d->wake_at = instant_earliest(d->wake_at, instant_plus_ms(f->now, 1000));
+            return true;
+        }
+        return false; // stuck in the kernel: the lease is for somebody whose disk answers
     }
     // A start as primary that is under way writes before it is seen.
     const bool begins = f->server->task.running && f->server->task.kind == TASK_START_PRIMARY;
@@ -79,7 +82,7 @@ static bool guard_writes(const Facts *f, Decision *d)
             return false;
         *d = with(*d,
                   f->memory.primary_term != 0 ? REASON_LEASE_LOST : REASON_PRIMARY_WITHOUT_LEASE);
-        d->strike = true;
+        d->strike = !is_struck(f); // a second order would only move the deadline of the first
         d->cancel_task = f->server->task.running && !stopping;
         return true;
     }

@@ -63,6 +63,7 @@ typedef struct {
     // to be: only the end of every process takes that back (pg_is_in_recovery() proves nothing).
     bool writer;
     Instant quit_at, kill_at;
+    Instant fenced_at; // the last time the fence struck: by then everything was told to die
 } WardenFacts;
 
 typedef struct {

@@ -95,11 +95,12 @@ Decision decide_handover(const Facts *f, Decision d)
         return nobody_follows(&now, d);
     if (!s->running && s->remains && d.memory.handover != HANDOVER_FAILING)
         return wait_until(d, handover_reason(&d.memory), instant_plus_ms(f->now, 50));
-    if (!s->running && !s->remains)
+    if ((!s->running && !s->remains) || (d.memory.handover == HANDOVER_FAILING && is_struck(f)))
         return decide_stopped(&now, d);
     if (d.memory.handover == HANDOVER_FAILING) {
-        d.strike = true;
-        return with(d, d.memory.handover_reason);
+        // A second order would only move the deadline of the first.
+        d.strike = !f->warden.fence_armed || instant_before(f->now, f->warden.quit_at);
+        return wait_until(d, d.memory.handover_reason, instant_plus_ms(f->now, 100));
     }
     d = with_task(d, handover_reason(&d.memory), TASK_STOP);
     d.stop_mode = STOP_FAST;

@@ -20,6 +20,13 @@ bool may_write(const Facts *f)
     return s->role == ROLE_PRIMARY || s->role == ROLE_PROMOTED;
 }
 
+bool is_struck(const Facts *f)
+{
+    const WardenFacts *w = &f->warden;
+    return w->fence_armed && instant_is_set(w->fenced_at) &&
+           !instant_before(w->fenced_at, w->quit_at) && !instant_before(f->now, w->kill_at);
+}
+
 bool is_standby(const Facts *f)
 {
     return f->server->running && f->server->answered && f->server->in_recovery;

@@ -160,6 +160,8 @@ static void probe_postmaster(TaskRun *run)
         else
             log_debug("settings not compared error='%s'", err.text);
     }
+    if (!replay_go_on(run, pg, &err))
+        log_debug("replay not looked after error='%s'", err.text);
     if (pg_is_open(pg))
         keep_spare(server, &child, TAKE(pg));
 }

@@ -106,6 +106,7 @@ static void run_job(LocalServer *server, Job *job)
     view->divergence = run.divergence;
     (void)copy_text(view->error, sizeof view->error, ok ? "" : err.text); // same size
     server->job = NULL;
+    atomic_store(&server->cancelled, false); // it was meant for this one
     pthread_mutex_unlock(&server->lock);
     server_wake(server->event_fd);
 }

@@ -324,7 +324,8 @@ static bool collect(PgConn *pg, const char *sql, Deadline deadline, PGresult **r
 bool pg_query_many(PgConn *pg, const char *sql, Deadline deadline, PGresult **results, size_t count,
                    Error *err)
 {
-    memset(results, 0, count * sizeof *results);
+    for (size_t i = 0; i < count; i++)
+        results[i] = NULL;
     if (send_query(pg, sql, deadline, err) && collect(pg, sql, deadline, results, count, err))
         return true;
     for (size_t i = 0; i < count; i++)

@@ -1,5 +1,5 @@
-// Physical replication slots, on the turn's own connection: nothing is sent when the last
-// monitoring query shows that nothing is to be done.
+// Physical replication slots, on the turn's own connection. The slots are looked at anew first: since
+// the turn's own look a standby may have connected.
 #include "agent/postgres/server_impl.h"
 
 #include "common/os/log.h"
@@ -154,6 +154,7 @@ static bool read_slots(LocalServer *server, Arena *arena, Deadline deadline, Mon
         return error_set(err, ERR_UNAVAILABLE, "no connection to the server");
     if (!monitor_query(server->turn.monitor, arena, false, deadline, &fresh, rows, err))
         return false;
+    fresh.control_timeline = server->turn.last.control_timeline;
     server->turn.last = fresh;
     return true;
 }

@@ -121,6 +121,9 @@ bool find_wal_end(TaskRun *run, WalPosition from, Lsn *out, Error *err) MUST_CHE
 bool rewind_is_half_done(TaskRun *run);
 // --- crash_recovery.c
 bool recover_single_user(TaskRun *run, Error *err) MUST_CHECK;
+// --- replay.c
+// A standby whose replay waits for settings that the primary has is made to stop.
+bool replay_go_on(TaskRun *run, PgConn *pg, Error *err) MUST_CHECK;
 // --- lost_writes.c
 bool save_lost_writes(TaskRun *run, const TimelineHistory *leader, Error *err) MUST_CHECK;
 // --- timelines.c

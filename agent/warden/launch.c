@@ -15,8 +15,6 @@
 #define FDS_GUESS         1024 // for kernels without close_range (before 5.9)
 #define MEMFD_NOEXEC_SEAL 8U   // <linux/memfd.h>; some systems insist on it
 
-extern char **environ;
-
 typedef struct {
     int input, output, report; // the child's ends
 } LaunchFds;
@@ -93,6 +91,7 @@ static _Noreturn void launch_child(const Warden *w, const Launch *launch, const 
     launch_strings(&args, env);
     environ = env; // the PATH searched is the program's own
     launch_reset_signals();
+    // NOLINTNEXTLINE(*NonNullParamChecker): on_spawn has made sure of one word at least
     (void)execvp(argv[0], argv);
     launch_fail(fds->report, "exec");
 }

@@ -19,8 +19,6 @@
 #define TRY_EVERY_MS 5
 #define REPORT_FD    3 // the one descriptor above the standard three, until exec closes it
 
-extern char **environ;
-
 typedef struct {
     const char *program;
     char *const *argv;

@@ -6,8 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
+// In parentheses: the functions, not the macros of these names.
+//
 // Arguments may point into err->text itself, so every text is put together beside it first.
-bool error_set(Error *err, ErrorKind kind, const char *fmt, ...)
+bool(error_set)(Error *err, ErrorKind kind, const char *fmt, ...)
 {
     char text[sizeof err->text];
     va_list args;
@@ -21,7 +23,7 @@ bool error_set(Error *err, ErrorKind kind, const char *fmt, ...)
 }
 
 // What does not fit is cut at the end, with "..." to show it: the outer steps say where to look.
-bool error_wrap(Error *err, const char *fmt, ...)
+bool(error_wrap)(Error *err, const char *fmt, ...)
 {
     char text[sizeof err->text];
     va_list args;

@@ -23,4 +23,15 @@ typedef struct {
 // Both always return false, so that a failing path is one line: return error_set(...).
 bool error_set(Error *err, ErrorKind kind, const char *fmt, ...) PRINTF_LIKE(3, 4);
 bool error_wrap(Error *err, const char *fmt, ...) PRINTF_LIKE(2, 3); // puts context in front
+// Now compilers and analyzers see it too: what a failed call has not written is never read.
+#define error_set(...)                                                                             \
+    __extension__({                                                                                \
+        (void)error_set(__VA_ARGS__);                                                              \
+        false;                                                                                     \
+    })
+#define error_wrap(...)                                                                            \
+    __extension__({                                                                                \
+        (void)error_wrap(__VA_ARGS__);                                                             \
+        false;                                                                                     \
+    })
 const char *error_kind_name(ErrorKind kind);

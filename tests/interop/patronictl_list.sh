@@ -2,8 +2,9 @@
 # howdahctl against the patronictl of Patroni 4.1: for the same content of a real etcd, list,
 # topology, history, show-config and dsn must come out the same to the byte (docs/howdahctl.md).
 #
-# Patroni 4.1 lives in a chroot of Debian forky, made once (about 350 MB) and kept. Exits 77, which
-# is "skipped", where that cannot be had: without root, debootstrap, etcd or a mirror.
+# Patroni 4.1 lives in a chroot of Debian forky, made once (about 350 MB) and kept, from the mirror
+# that this machine's own packages come from. Exits 77, which is "skipped", where that cannot be had:
+# without root, debootstrap or etcd, or if the mirror does not answer.
 set -u
 
 cache=${HOWDAH_LAB:-/var/cache/howdah-lab}
@@ -25,10 +26,14 @@ make_chroot()
 {
     mirror=$(sed -n 's/^URIs: *\(http[^ ]*debian\)\/*$/\1/p; s/^deb .*\(http[^ ]*debian\)\/* .*/\1/p' \
         /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -n 1)
+    if [ -z "$mirror" ]; then
+        echo "no mirror of Debian in /etc/apt/sources.list*: cannot make a chroot of Debian forky"
+        exit 1
+    fi
     half=$cache/forky.$$
     mkdir -p "$cache" || skip "cannot write $cache"
     if ! debootstrap --variant=minbase --include=patroni,python3-etcd forky "$half" \
-        "${mirror:-http://deb.debian.org/debian}" /usr/share/debootstrap/scripts/sid \
+        "$mirror" /usr/share/debootstrap/scripts/sid \
         >"$half.log" 2>&1; then
         tail -n 5 "$half.log"
         rm -rf --one-file-system "$half"

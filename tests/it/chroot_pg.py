@@ -2,8 +2,8 @@
 
 The server's programs and its warden live in a chroot of another Debian release, made once and kept;
 the agent stays outside and finds the warden by its socket. A member's directory has the same path
-on both sides. Everything is mounted in a namespace of the warden's own, so the mounts end with its
-last process, whatever becomes of the test.
+on both sides, process ids have not: the warden is the first of a namespace of its own, as in a
+container. Mounts belong to that namespace too, and end with it whatever becomes of the test.
 """
 import fcntl
 import glob
@@ -92,6 +92,14 @@ exec setpriv --reuid="$uid" --regid="$gid" --clear-groups "$@"
 """
 
 
+def pid_inside(pid):
+    try:
+        with open(f"/proc/{pid}/status") as f:
+            return re.search(r"^NSpid:.*?(\d+)$", f.read(), re.M)[1]
+    except OSError:
+        return None
+
+
 class SidecarMember(Member):
     """Its warden is started by the test in the chroot, the agent attaches to it."""
 
@@ -105,9 +113,10 @@ class SidecarMember(Member):
     def start_warden(self):
         log = open(f"{self.home}/warden.log", "ab")
         self.wardens.append(subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-euc", ENTER, "enter",
-             self.cluster.root, self.cluster.dir, str(USER.pw_uid), str(USER.pw_gid),
-             f"{self.cluster.dir}/howdah-warden", "--socket", self.socket, "--data-dir", self.data],
+            ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child",
+             "sh", "-euc", ENTER, "enter", self.cluster.root, self.cluster.dir,
+             str(USER.pw_uid), str(USER.pw_gid), f"{self.cluster.dir}/howdah-warden",
+             "--socket", self.socket, "--data-dir", self.data],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
             start_new_session=True))
@@ -115,9 +124,8 @@ class SidecarMember(Member):
         wait_for(f"the warden of {self.name} listens", self.warden_listens, 20)
 
     def warden_listens(self):
-        if self.wardens[-1].poll() is not None:
-            with open(f"{self.home}/warden.log", errors="replace") as f:
-                raise AssertionError(f"the warden of {self.name} ended: {f.read()[-2000:]}")
+        assert self.wardens[-1].poll() is None, \
+            f"the warden of {self.name} ended: {self.warden_log()[-2000:]}"
         try:
             with socket.socket(socket.AF_UNIX) as s:
                 s.connect(self.socket)
@@ -129,6 +137,15 @@ class SidecarMember(Member):
         if not self.warden_pid():
             self.start_warden()
         return super().start()
+
+    def postmaster_pid(self):
+        """The file has its number in there."""
+        try:
+            with open(f"{self.data}/postmaster.pid") as f:
+                inside = f.readline().strip()
+            return next((p for p in self.postgres_pids() if pid_inside(p) == inside), None)
+        except OSError:
+            return None
 
     def kill_all(self):
         super().kill_all()
@@ -144,9 +161,14 @@ class SidecarCluster(Cluster):
 
     def __init__(self, major, **kw):
         self.root = ensure_root(major)
-        super().__init__(count=0, **kw)
+        # A standby waits for five seconds before it tries its primary again; that is no news.
+        super().__init__(count=0, dcs_parameters={"wal_retrieve_retry_interval": "500ms"}, **kw)
         self.major = major
-        self.overrides = {"postgresql": {"bin_dir": f"/usr/lib/postgresql/{major}/bin"}}
+        self.overrides = {"postgresql": {
+            "bin_dir": f"/usr/lib/postgresql/{major}/bin",
+            # md5 takes what either default of password_encryption makes.
+            "pg_hba": ["local all all trust", "host all all 127.0.0.1/32 md5",
+                       "host replication all 127.0.0.1/32 md5"]}}
         self.members = [SidecarMember(self, f"n{i + 1}") for i in range(3)]
         shutil.copy(os.path.join(BIN, "howdah-warden"), self.dir)
         for name, line in (("passwd", f"postgres:x:{USER.pw_uid}:{USER.pw_gid}::/tmp:/bin/sh"),

@@ -3,6 +3,7 @@ import glob
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -99,15 +100,15 @@ def test_warden_of_somebody_else():
     with Cluster(1) as c:
         m = c.members[0]
         socket = f"{m.home}/warden.sock"
-        m.overrides = {"howdah": {"socket": socket}}
-        started = []
+        # As the units do it: one place says to both programs where the data is.
+        c.env = {"HOWDAH_SOCKET": socket, "HOWDAH_POSTGRESQL_DATA_DIR": m.data}
+        m.overrides = {"postgresql": {"data_dir": f"{m.home}/elsewhere"}}
 
         def start_warden():
             with open(f"{m.home}/warden.log", "ab") as log:
-                started.append(subprocess.Popen(
+                return subprocess.Popen(
                     [os.path.join(BIN, "howdah-warden"), "--socket", socket, "--data-dir", m.data],
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", preexec_fn=demote))
-            return started[-1]
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", preexec_fn=demote)
 
         def waits(times):
             wait_for("the agent says that it waits",
@@ -134,14 +135,19 @@ def test_warden_of_somebody_else():
         c.wait_primary()
         assert m.warden_pid() == warden.pid
 
-        m.kill_agent(15)
+        # Told to stop, the agent leaves the warden; and the other way round both end.
+        m.kill_agent(signal.SIGTERM)
         assert m.wait_ended() == 0
         assert not m.postgres_pids() and m.warden_pid() == warden.pid
-        kill(warden.pid, 15)
-        assert warden.wait(10) == 0
+        m.start()
+        c.wait_primary()
+        assert m.warden_pid() == warden.pid
+        kill(warden.pid, signal.SIGTERM)
+        assert warden.wait(30) == 0 and m.wait_ended() == 0
 
         # Nothing it could stop: it does not wait for a warden that may never come.
         m.start()
         waits(3)
-        m.kill_agent(15)
+        m.kill_agent(signal.SIGTERM)
         assert m.wait_ended(10) == 0
+        assert not os.path.exists(f"{m.home}/elsewhere")

@@ -19,7 +19,7 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-enum { STACK_BYTES = 1024 * 1024, GUARD_BYTES = 64 * 1024, STACKS_KEPT = 16 };
+enum { STACK_BYTES = 256 * 1024, GUARD_BYTES = 64 * 1024, STACKS_KEPT = 16 };
 
 struct Fiber {
     ucontext_t inside, outside;
@@ -76,12 +76,6 @@ static void stack_give(char *stack)
         kept[kept_count++] = stack;
     else
         (void)munmap(stack, GUARD_BYTES + STACK_BYTES); // cannot fail for a mapping of ours
-}
-
-void fiber_stacks_free(void)
-{
-    while (kept_count > 0)
-        (void)munmap(kept[--kept_count], GUARD_BYTES + STACK_BYTES);
 }
 
 // --- switching

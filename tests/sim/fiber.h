@@ -10,4 +10,3 @@ void fiber_resume(Fiber *fiber); // returns when it pauses or ends
 void fiber_pause(void);          // called inside one: back to whoever resumed it
 bool fiber_ended(const Fiber *fiber);
 void fiber_free(Fiber *fiber); // only one that has ended; accepts NULL
-void fiber_stacks_free(void);  // the kept stacks, at the end of the program

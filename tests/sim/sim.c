@@ -70,7 +70,6 @@ void sim_free(Sim *sim)
     log_capture(NULL, NULL);
     reported = NULL;
     free(sim);
-    fiber_stacks_free();
 }
 
 void sim_release(Sim **sim)

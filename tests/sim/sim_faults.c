@@ -374,7 +374,7 @@ bool sim_run_seed(uint64_t seed, int members, int64_t seconds, bool traced)
     bool ok = live(sim);
     if (ok) {
         sim_faults(sim);
-        ok = sim_run(sim, SECONDS(seconds > 0 ? seconds : 10 * options.ttl_s));
+        ok = sim_run(sim, SECONDS(seconds > 0 ? seconds : 7 * options.ttl_s));
     }
     if (ok) {
         sim_heal(sim);

@@ -198,6 +198,29 @@ static void test_bootstrapper_dies(void **state)
     }
 }
 
+// `initialize` is deleted by hand while only a member without data is up: it must not create a second
+// cluster, for the other keys still tell of the first.
+static void test_initialize_deleted(void **state)
+{
+    (void)state;
+    FOR_SEEDS(seed, 15)
+    {
+        AUTO(sim_release) Sim *sim = sim_new(&(SimOptions){.seed = seed, .all_stopped = true});
+        sim_start(sim, 0);
+        sim_start(sim, 1);
+        EXPECT(sim, sim_run(sim, SECONDS(20)));
+        sim_power_off(sim, 0);
+        sim_power_off(sim, 1);
+        EXPECT(sim, sim_run(sim, (int64_t)(seed * 4001 % 40000)));
+        sim_delete_key(sim, "initialize");
+        sim_start(sim, 2);
+        EXPECT(sim, sim_run(sim, SECONDS(3 * TTL)));
+        EXPECT(sim, sim_primary(sim) < 0);
+        heals(sim);
+        EXPECT(sim, sim_key(sim, "initialize") != NULL);
+    }
+}
+
 // A new member copies the leader; the leader, or the member's own agent, dies meanwhile.
 static void test_clone(void **state)
 {
@@ -365,6 +388,7 @@ int main(void)
         cmocka_unit_test(test_dies_while_promoting),
         cmocka_unit_test(test_bootstrap_race),
         cmocka_unit_test(test_bootstrapper_dies),
+        cmocka_unit_test(test_initialize_deleted),
         cmocka_unit_test(test_clone),
         cmocka_unit_test(test_rewind),
         cmocka_unit_test(test_standby_ahead),

@@ -17,4 +17,11 @@ if(NOT CMAKE_C_FLAGS MATCHES "fsanitize=thread")
     howdah_test(NAME test_sim_${scenarios} SOURCES ${sim_dir}/test_sim_${scenarios}.c LIBS simlib
                 LABEL sim TIMEOUT 300)
   endforeach()
+
+  # Random faults; a failure names its seed, and ./dev sim --seed N replays it.
+  foreach(seeds 1:500 501:1000 1001:1500 1501:2000)
+    string(REPLACE ":" "_" name ${seeds})
+    add_test(NAME sim_seeds_${name} COMMAND sim --seeds ${seeds})
+    set_tests_properties(sim_seeds_${name} PROPERTIES LABELS sim TIMEOUT 900)
+  endforeach()
 endif()

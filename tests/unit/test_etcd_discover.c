@@ -186,13 +186,15 @@ static void test_configured_endpoints_are_not_forgotten(void **state)
     Error err = {0};
     LeaseProof proof;
     string_list_add(&settings.endpoints, lab_arena, etcd_server_url(first));
-    string_list_add(&settings.endpoints, lab_arena, etcd_server_url(second));
-    Dcs *a = store(&settings, false);
+    LossyProxy *proxy = lossy_proxy_start(etcd_server_port(second)); // closed for the time being
+    lossy_proxy_block(proxy, true);
+    string_list_add(&settings.endpoints, lab_arena, lossy_proxy_url(proxy));
     Dcs *b = store(&settings, true);
     (void)lab_open(b, 20000);
     (void)lab_view(b);
     CHECK(b->ops->keep_session(b, lab_in(3000), &proof, &err));
     etcd_server_kill(first);
+    lossy_proxy_block(proxy, false);
     const int64_t id = lab_view(b).cluster_id;
     const Instant began = lab_now();
     for (ClusterView view = lab_view(b); view.cluster_id == id; view = lab_view(b)) {
@@ -202,7 +204,7 @@ static void test_configured_endpoints_are_not_forgotten(void **state)
         assert_true(lab_ms_since(began) < 15000);
     }
     dcs_free(b);
-    dcs_free(a);
+    lossy_proxy_stop(proxy);
     etcd_server_free(second);
     etcd_server_free(first);
 }

@@ -77,14 +77,6 @@ static int64_t session_period_ms(const Agent *agent)
     return every_second ? 2 * s->loop_wait_ms : renewal_period_ms(agent);
 }
 
-// A lowered ttl binds us at once, whatever the store still grants.
-static LeaseProof capped(const Agent *agent, LeaseProof proof)
-{
-    proof.valid_until =
-        instant_min(proof.valid_until, instant_plus_ms(proof.sent_at, settings_of(agent)->ttl_ms));
-    return proof;
-}
-
 static void lease_lost(Agent *agent, const char *why)
 {
     Lease *lease = &agent->lease;
@@ -98,69 +90,9 @@ static void lease_lost(Agent *agent, const char *why)
 static void session_proven(Agent *agent, const LeaseProof *proof)
 {
     agent->lease.session_sent_at = proof->sent_at;
-    agent->lease.session_valid_until = capped(agent, *proof).valid_until;
+    agent->lease.session_valid_until = lease_capped(agent, *proof).valid_until;
     agent->lease.session_failures = 0;
     agent->lease.session_retry_at = (Instant){0};
-}
-
-// --- the fence
-
-bool lease_fence(Agent *agent, bool writer, Error *err)
-{
-    const Lease *lease = &agent->lease;
-    const HowdahSettings *h = &settings_of(agent)->howdah;
-    char note[FENCE_NOTE_SIZE];
-    (void)snprintf(note, sizeof note, "session=%s term=%lld writer=%d instance=%s", lease->session,
-                   (long long)lease->term, writer ? 1 : 0, agent->instance);
-    const Instant until = capped(agent, lease->proof).valid_until;
-    const Instant quit_at = instant_plus_ms(until, -h->margin_ms);
-    const Instant kill_at = instant_plus_ms(until, -h->margin_ms / 2);
-    Processes *p = agent->world.processes;
-    if (!p->ops->fence(p, quit_at, kill_at, note, deadline_in(agent->world.clock, 500), err))
-        return error_wrap(err, "arm the fence");
-    agent->fence_writer = writer;
-    p->ops->view(p, &agent->warden);
-    return true;
-}
-
-// One that has struck stands: what it told to die may be stuck in the kernel, and must not be taken
-// for alive again.
-static bool fence_may_move(const Agent *agent)
-{
-    const WardenView *w = &agent->warden;
-    return w->connected && w->fence_armed && instant_before(now_of(agent), w->quit_at);
-}
-
-static const char *note_value(Arena *arena, const char *note, const char *key)
-{
-    const char *at = strstr(note, key);
-    if (!at)
-        return "";
-    at += strlen(key);
-    return arena_strndup(arena, at, strcspn(at, " "));
-}
-
-void lease_attach(Agent *agent)
-{
-    const WardenView *w = &agent->warden;
-    Lease *lease = &agent->lease;
-    Arena *arena = agent->turn_arena;
-    agent->fence_writer = w->fence_armed && str_eq(note_value(arena, w->note, "writer="), "1");
-    if (!w->fence_armed || lease->held)
-        return;
-    int64_t term = 0;
-    const char *session = note_value(arena, w->note, "session=");
-    if (!parse_int64(note_value(arena, w->note, "term="), &term) || str_empty(session) ||
-        !str_eq(note_value(arena, w->note, "instance="), agent->instance) ||
-        term == lease->abandoned_term)
-        return;
-    log_info("found the fence of our predecessor armed session=%s term=%lld", session,
-             (long long)term);
-    (void)copy_text(lease->session, sizeof lease->session, session);
-    lease->session_valid_until = (Instant){0}; // to be opened again, by its id
-    lease->session_retry_at = (Instant){0};
-    lease->term = term;
-    lease->resuming = true;
 }
 
 // --- the view against what we believe
@@ -294,7 +226,7 @@ static bool renew_try(Agent *agent, Error *err)
         log_info("continuing our term session=%s term=%lld", lease->session,
                  (long long)lease->term);
     session_proven(agent, &proof);
-    lease->proof = capped(agent, proof);
+    lease->proof = lease_capped(agent, proof);
     lease->held = true;
     lease->resuming = lease->check_now = lease->tampered = false;
     lease->failures = 0;
@@ -449,19 +381,6 @@ static bool store_hears_and_speaks(Agent *agent)
     return !lease->probe_first;
 }
 
-// Where the warden was not there, or did not answer, when the lease was renewed.
-static void move_fence(Agent *agent)
-{
-    const Lease *lease = &agent->lease;
-    const WardenView *w = &agent->warden;
-    const Instant want = instant_plus_ms(capped(agent, lease->proof).valid_until,
-                                         -settings_of(agent)->howdah.margin_ms);
-    Error err = {0};
-    if (lease->held && fence_may_move(agent) && instant_before(w->quit_at, want) &&
-        !lease_fence(agent, agent->fence_writer, &err))
-        log_warn("fence not moved error='%s'", err.text);
-}
-
 Instant lease_due(const Agent *agent)
 {
     const Lease *lease = &agent->lease;
@@ -487,7 +406,7 @@ void lease_keep(Agent *agent)
         lease_lost(agent, "it could not be renewed in time");
         lease->probe_first = true;
     }
-    move_fence(agent);
+    fence_catch_up(agent);
     if (session_outdated(agent))
         change_session(agent);
     if (instant_before(now, lease_due(agent)) || !store_hears_and_speaks(agent))
@@ -560,7 +479,7 @@ bool lease_acquire(Agent *agent, const Decision *d, Error *err)
     lease->held = true;
     lease->resuming = lease->tampered = lease->check_now = false;
     lease->term = won.term;
-    lease->proof = capped(agent, won.proof);
+    lease->proof = lease_capped(agent, won.proof);
     lease->failures = 0;
     session_proven(agent, &won.proof);
     log_info("acquired the leader key term=%lld", (long long)won.term);

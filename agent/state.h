@@ -135,6 +135,11 @@ char *lease_status_text(Agent *agent); // the status record as of now; NULL: not
 // What a store call's outcome says about the store.
 bool store_outcome(Agent *agent, bool ok, const Error *err);
 
+// --- fence.c
+LeaseProof lease_capped(const Agent *agent, LeaseProof proof); // by the ttl in force
+bool fence_may_move(const Agent *agent);                       // armed, and has not struck
+void fence_catch_up(Agent *agent); // where it lags behind what the lease allows
+
 // --- observe.c
 void observe_warden(Agent *agent);
 void observe(Agent *agent);

@@ -162,6 +162,13 @@ static Decision decide_running(const Facts *f, Decision d, const MemberView *lea
     if (!follows(f, upstream) && (upstream || f->settings->tags.nostream))
         return with_upstream(d, REASON_REPLICA_FOLLOW, TASK_FOLLOW, upstream);
     const int64_t term = f->cluster->leader.create_revision;
+    const bool apart = upstream && !s->streaming && !s->archive_recovery;
+    // A stopped server's control file knows only a lower bound of its WAL. What was compared by it, and
+    // then will not stream, is compared again while it runs.
+    if (apart && instant_ms_between(d.memory.apart_since, f->now) > f->settings->loop_wait_ms) {
+        d.memory.checked_term = 0;
+        d.memory.apart_since = f->now;
+    }
     if (is_ready(f, leader) && d.memory.checked_term != term) {
         if (s->streaming && s->timeline == leader->timeline && !is_diverged(f, &d.memory))
             d.memory.checked_term = term; // PostgreSQL itself has compared the histories
@@ -177,7 +184,9 @@ static Decision decide_running(const Facts *f, Decision d, const MemberView *lea
     }
     if (f->request.reload)
         return with_task(d, REASON_RELOAD, TASK_RELOAD);
-    return with(d, f->store_ok ? REASON_REPLICA_HEALTHY : REASON_STORE_UNREACHABLE_STANDBY);
+    if (!f->store_ok)
+        return with(d, REASON_STORE_UNREACHABLE_STANDBY);
+    return with(d, apart ? REASON_REPLICA_NOT_STREAMING : REASON_REPLICA_HEALTHY);
 }
 
 Decision decide_replica(const Facts *f, Decision d)

@@ -105,11 +105,6 @@ bool str_ieq(const char *a, const char *b)
     return ascii_lower(*a) == ascii_lower(*b);
 }
 
-bool str_empty(const char *s)
-{
-    return s == NULL || s[0] == '\0';
-}
-
 bool str_starts(const char *s, const char *prefix)
 {
     return s != NULL && strncmp(s, prefix, strlen(prefix)) == 0;

@@ -32,7 +32,10 @@ bool string_list_has_ignoring_case(const StringList *list, const char *s);
 
 bool str_eq(const char *a, const char *b);  // NULL equals only NULL
 bool str_ieq(const char *a, const char *b); // ASCII case ignored; NULL equals only NULL
-bool str_empty(const char *s);              // NULL or ""
+static inline bool str_empty(const char *s) // NULL or ""
+{
+    return s == NULL || s[0] == '\0';
+}
 bool str_starts(const char *s, const char *prefix);
 bool str_ends(const char *s, const char *suffix);
 const char *str_or(const char *s, const char *fallback); // s unless NULL or empty

@@ -85,6 +85,7 @@
     X(SHUTDOWN_DONE, "stopped")                                                                    \
     /* following */                                                                                \
     X(REPLICA_HEALTHY, "following the leader")                                                     \
+    X(REPLICA_NOT_STREAMING, "a standby that does not stream from the member it follows")          \
     X(REPLICA_NO_LEADER, "no leader to follow")                                                    \
     X(REPLICA_START, "starting as standby")                                                        \
     X(REPLICA_STARTING, "the standby is starting")                                                 \

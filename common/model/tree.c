@@ -397,7 +397,7 @@ void tree_format_real(double value, char out[40])
             break;
     }
     if (strpbrk(out, ".e") == NULL)
-        strcat(out, ".0");
+        memcpy(out + strlen(out), ".0", sizeof ".0");
 }
 
 uint32_t tree_take_code_point(const char **text)

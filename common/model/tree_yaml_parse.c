@@ -119,7 +119,7 @@ static const struct {
 
 static bool read_tagged(Reader *reader, const yaml_event_t *event, const char *text, Tree **out)
 {
-    const char *tag = (const char *)event->data.scalar.tag;
+    const char *tag = (const char *)event->data.scalar.tag, *wrong = "unsupported tag: ";
     for (size_t i = 0; i < COUNT_OF(tags); i++) {
         if (strcmp(tag, tags[i].tag) != 0)
             continue;
@@ -130,10 +130,12 @@ static bool read_tagged(Reader *reader, const yaml_event_t *event, const char *t
             *out = yaml_construct(reader->arena, wanted, text);
         else
             *out = NULL;
-        return *out != NULL ||
-               fail_at(reader, event->start_mark, "value does not fit its tag: ", tag);
+        if (*out != NULL)
+            return true;
+        wrong = "value does not fit its tag: ";
     }
-    return fail_at(reader, event->start_mark, "unsupported tag: ", tag);
+    (void)fail_at(reader, event->start_mark, wrong, tag);
+    return false;
 }
 
 static bool read_scalar(Reader *reader, const yaml_event_t *event, const Tree **out)

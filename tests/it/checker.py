@@ -4,6 +4,8 @@ Every writer keeps its old connection while it lives, so that a fenced server is
 it might answer. Each acknowledgement carries the timeline it was written on; a later writer has a
 higher one, so the timeline tells the epochs apart without trusting any clock but ours.
 """
+import os
+import sys
 import threading
 import time
 
@@ -106,11 +108,22 @@ class Checker:
         have = {r[0] for r in primary.sql("select n from acked")}
         return [a for a in self.snapshot() if a.number not in have and (only is None or only(a))]
 
+    @staticmethod
+    def verdict(text):
+        """Fails, and for good: where runs are repeated, this one is not forgiven (./dev test)."""
+        path = os.environ.get("HOWDAH_IT_VERDICTS")
+        if path:
+            with open(path, "a") as f:
+                f.write(f"{' '.join(sys.argv[1:])}: {text}\n")
+        raise AssertionError(text)
+
     def assert_one_writer(self):
         s = self.two_writers_s()
-        assert s == 0, f"two writers for {s:.3f} s"
+        if s:
+            self.verdict(f"two writers for {s:.3f} s")
         members = {}
         for a in self.snapshot():
             members.setdefault(a.timeline, set()).add(a.member)
         for timeline, names in members.items():
-            assert len(names) == 1, f"timeline {timeline} was written by {names}"
+            if len(names) != 1:
+                self.verdict(f"timeline {timeline} was written by {names}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 MEMORY = "memchr memcmp memcpy memmove memrchr memset bcmp"
 STRINGS = ("__memcpy_chk __memmove_chk __memset_chk __snprintf_chk __strcpy_chk __vsnprintf_chk "
-           "snprintf strcat strchr strcmp strcpy strcspn strlen strncasecmp strncmp strnlen "
+           "snprintf strchr strcmp strcpy strcspn strlen strncasecmp strncmp strnlen "
            "strpbrk strrchr strspn strstr vsnprintf")
 COMPILER = "__stack_chk_fail _GLOBAL_OFFSET_TABLE_"
 CORE = f"{MEMORY} {STRINGS} {COMPILER}".split()

@@ -132,7 +132,8 @@ void check_acquired(AgentProc *proc)
                      m->name);
     }
     memcpy(proc->beaten, proc->peers.slots, sizeof proc->beaten);
-    proc->beaten_count = proc->peers.count;
+    // Asked in this race, not before it.
+    proc->beaten_count = proc->peers.asked_at >= sim->store.vacant_since ? proc->peers.count : 0;
     const char *failover = sim_key(sim, "failover");
     char named[40];
     (void)snprintf(named, sizeof named, "\"member\":\"%s\"", proc->member->name);

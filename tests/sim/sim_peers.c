@@ -105,6 +105,7 @@ static void op_ask(Peers *peers, Arena *arena, const PeerTarget *targets, size_t
     if (!proc_boundary(proc, "peers"))
         return;
     p->serial = ++sim->serials;
+    p->asked_at = sim->now;
     p->count = p->left = count;
     for (size_t i = 0; i < count; i++) {
         const int member = member_named(sim, targets[i].name);

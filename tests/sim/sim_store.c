@@ -31,6 +31,7 @@ void store_done(Sim *sim)
     Store *store = &sim->store;
     forget_keys(store);
     free(store->keys);
+    free(store->leases);
     for (size_t i = 0; i < store->log_count; i++) {
         free(store->log[i].key);
         free(store->log[i].value);
@@ -110,6 +111,8 @@ void store_delete(Sim *sim, const char *name)
         return;
     if (str_eq(name, "initialize"))
         check_initialize(sim, key->value, NULL);
+    if (str_eq(name, "leader"))
+        store->vacant_since = sim->now;
     record(store, key, true);
     free(key->key);
     free(key->value);
@@ -135,7 +138,7 @@ int64_t store_end(Sim *sim, const char *who)
 
 StoreLease *store_lease(Sim *sim, int64_t id)
 {
-    for (size_t i = 0; id != 0 && i < COUNT_OF(sim->store.leases); i++)
+    for (size_t i = 0; id != 0 && i < sim->store.lease_count; i++)
         if (sim->store.leases[i].id == id)
             return &sim->store.leases[i];
     return NULL;
@@ -169,21 +172,27 @@ static void expire(Sim *sim, void *context, uint64_t id)
         (void)store_end(sim, "expiry");
 }
 
+// Leases of requests whose replies were lost pile up for a time.
+static StoreLease *free_lease(Store *store)
+{
+    for (size_t i = 0; i < store->lease_count; i++)
+        if (store->leases[i].id == 0)
+            return &store->leases[i];
+    store->leases = realloc(store->leases, (store->lease_count + 1) * sizeof *store->leases);
+    ASSERT(store->leases);
+    return &store->leases[store->lease_count++];
+}
+
 int64_t store_grant(Sim *sim, int64_t ttl_ms)
 {
     Store *store = &sim->store;
-    for (size_t i = 0; i < COUNT_OF(store->leases); i++) {
-        StoreLease *lease = &store->leases[i];
-        if (lease->id != 0)
-            continue;
-        *lease = (StoreLease){.id = 7000000 + ++store->lease_ids,
-                              .ttl_ms = ttl_ms,
-                              .expires_at = sim->now + MS(ttl_ms)};
-        sim_at(sim, lease->expires_at + roll(sim, 0, MS(500)), NULL, expire, NULL,
-               (uint64_t)lease->id);
-        return lease->id;
-    }
-    ASSERT(false); // more leases than members could ever hold at a time
+    StoreLease *lease = free_lease(store);
+    *lease = (StoreLease){.id = 7000000 + ++store->lease_ids,
+                          .ttl_ms = ttl_ms,
+                          .expires_at = sim->now + MS(ttl_ms)};
+    sim_at(sim, lease->expires_at + roll(sim, 0, MS(500)), NULL, expire, NULL,
+           (uint64_t)lease->id);
+    return lease->id;
 }
 
 // One that is over is not brought back, even before its keys are gone.
@@ -210,7 +219,7 @@ void sim_store(Sim *sim, StoreState state)
 void sim_store_elects(Sim *sim)
 {
     trace(sim, "fault  store elects a leader: leases start anew");
-    for (size_t i = 0; i < COUNT_OF(sim->store.leases); i++)
+    for (size_t i = 0; i < sim->store.lease_count; i++)
         if (sim->store.leases[i].id != 0)
             sim->store.leases[i].expires_at = sim->now + MS(sim->store.leases[i].ttl_ms);
 }
@@ -228,7 +237,7 @@ void sim_store_wipe(Sim *sim, bool same_store)
         return;
     }
     forget_keys(store);
-    memset(store->leases, 0, sizeof store->leases);
+    store->lease_count = 0;
     store->cluster_id++;
     store->revision = 1;
     dcs_news(sim);

@@ -108,6 +108,8 @@ static Step step_start(AgentProc *proc, bool standby)
             return failed(proc, "left half rewound");
         if (!warden_there(proc))
             return failed(proc, "no warden");
+        if (m->warden.fence.struck) // else what was sent before the deadline would run without one
+            return failed(proc, "the fence has struck: move it or lift it first");
         if (standby)
             (void)copy_text(m->dir.upstream, sizeof m->dir.upstream, s->upstream);
         pg_start(m, standby);

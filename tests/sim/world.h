@@ -221,6 +221,7 @@ typedef struct {
     uint64_t serial;
     PeerSlot slots[MEMBERS_MAX + 1];
     size_t count, left;
+    int64_t asked_at;
 } SimPeers;
 
 typedef struct {
@@ -291,9 +292,11 @@ typedef struct {
     size_t key_count, key_capacity;
     StoreChange *log;
     size_t log_count, log_capacity;
-    StoreLease leases[64];
+    StoreLease *leases; // those with id 0 are free
+    size_t lease_count;
     int64_t tampered_at; // somebody else than an agent touched the keys
     int64_t wiped_at;
+    int64_t vacant_since; // the leader key went away then
 } Store;
 
 typedef struct {

@@ -782,6 +782,18 @@ ROW(follows)
 {
     following(w);
 }
+ROW(does_not_stream)
+{
+    following(w);
+    w->server.streaming = false;
+    w->f.memory.checked_term = 50;
+    w->f.memory.apart_since = (Instant){S(999)};
+}
+ROW(does_not_stream_for_long)
+{
+    does_not_stream(w);
+    w->f.memory.apart_since = (Instant){S(980)};
+}
 ROW(starts)
 {
     following(w);
@@ -1007,6 +1019,8 @@ static const struct {
     R(shutdown_terminating, KEEP, STOP, SHUTDOWN_STOP),
     R(shutdown_done, KEEP, NONE, SHUTDOWN_DONE),
     R(follows, KEEP, NONE, REPLICA_HEALTHY),
+    R(does_not_stream, KEEP, NONE, REPLICA_NOT_STREAMING),
+    R(does_not_stream_for_long, KEEP, CHECK_DIVERGENCE, REPLICA_CHECK_DIVERGENCE),
     R(starts, KEEP, START_STANDBY, REPLICA_START),
     R(starts_alone, KEEP, START_STANDBY, REPLICA_START),
     R(replica_starting, KEEP, NONE, REPLICA_STARTING),

@@ -81,7 +81,8 @@ void observe(Agent *agent)
                          &view);
     agent->server = view;
     const TaskView *task = &agent->server.task;
-    if (!task->running && task->kind != TASK_NONE && !task->ok && task->number != agent->task_told) {
+    if (!task->running && task->kind != TASK_NONE && !task->ok &&
+        task->number != agent->task_told) {
         agent->task_told = task->number;
         log_warn("task failed task=%s error='%s'", task_name(task->kind), task->error);
     }

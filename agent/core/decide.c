@@ -49,8 +49,8 @@ static bool may_adopt(const Facts *f)
 // Whatever stops writes. True: *d is the decision of this turn.
 static bool guard_writes(const Facts *f, Decision *d)
 {
-    // A warden that was killed leaves behind what did not die at once, and the next one does not know
-    // of it: backends of a frozen postmaster may still acknowledge when they wake.
+    // A warden that was killed leaves behind what did not die at once, and the next one does not
+    // know of it: backends of a frozen postmaster may still acknowledge when they wake.
     if (instant_is_set(f->memory.remains_since) && !f->server->task.running &&
         instant_ms_between(f->memory.remains_since, f->now) >= 1000) {
         *d = with(*d, REASON_LEFTOVERS);

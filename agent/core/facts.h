@@ -27,20 +27,20 @@ typedef struct {
     Reason handover_reason;             // HANDOVER_FAILING: why
     Instant released_at;                // gave the lease up without a successor in sight
     Instant trying_to_start_since;      // leader: the server is not serving since then
-    Instant silent_since;  // the running server has not answered since then
-    Instant apart_since;   // the standby has not streamed since then
-    Instant remains_since; // no postmaster, but processes of it since then
+    Instant silent_since;               // the running server has not answered since then
+    Instant apart_since;                // the standby has not streamed since then
+    Instant remains_since;              // no postmaster, but processes of it since then
     int64_t checked_term;  // the leader's term our WAL was compared with, and found to be part of
     int64_t diverged_term; // … and found not to be part of; until rewound or copied again
     int64_t task_term;     // the leader's term the task begun last is about
-    Instant check_wait_since; // waiting for the leader to become a source
+    Instant check_wait_since;   // waiting for the leader to become a source
     int64_t rewind_failed_term; // the leader's term towards which pg_rewind failed
     int rewind_failures;        // … and how often
-    bool rewound;       // pg_rewind has succeeded, the server has not been started since
-    bool recovered;     // single-user recovery was tried since the server last ran
-    bool reinit;        // asked for, not yet done
-    bool restarting;    // stopped for a restart, not yet up again
-    bool bootstrapping; // we hold the key to create the cluster
+    bool rewound;               // pg_rewind has succeeded, the server has not been started since
+    bool recovered;             // single-user recovery was tried since the server last ran
+    bool reinit;                // asked for, not yet done
+    bool restarting;            // stopped for a restart, not yet up again
+    bool bootstrapping;         // we hold the key to create the cluster
     bool post_bootstrap_done;
     bool bootstrap_failed;
     uint64_t task_seen; // number of the last task whose end was digested

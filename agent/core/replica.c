@@ -68,7 +68,7 @@ static Decision mend(const Facts *f, Decision d, const MemberView *leader)
         (rewind_failed(f, &d.memory) && pg->remove_data_directory_on_rewind_failure))
         return with_task(d, REASON_REPLICA_WIPE, TASK_WIPE);
     return with(d, rewind_failed(f, &d.memory) ? REASON_REPLICA_REWIND_FAILED
-                                          : REASON_REPLICA_REWIND_IMPOSSIBLE);
+                                               : REASON_REPLICA_REWIND_IMPOSSIBLE);
 }
 
 Decision start_as_standby(const Facts *f, Decision d, const MemberView *leader)
@@ -163,8 +163,8 @@ static Decision decide_running(const Facts *f, Decision d, const MemberView *lea
         return with_upstream(d, REASON_REPLICA_FOLLOW, TASK_FOLLOW, upstream);
     const int64_t term = f->cluster->leader.create_revision;
     const bool apart = upstream && !s->streaming && !s->archive_recovery;
-    // A stopped server's control file knows only a lower bound of its WAL. What was compared by it, and
-    // then will not stream, is compared again while it runs.
+    // A stopped server's control file knows only a lower bound of its WAL. What was compared by it,
+    // and then will not stream, is compared again while it runs.
     if (apart && instant_ms_between(d.memory.apart_since, f->now) > f->settings->loop_wait_ms) {
         d.memory.checked_term = 0;
         d.memory.apart_since = f->now;

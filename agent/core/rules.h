@@ -5,8 +5,8 @@
 // Could the local server be taking writes, or begin to at any moment? Silence is not "no".
 bool may_write(const Facts *f);
 // The server is up as a standby, or as a primary, and has said so.
-// The fence has struck, and stands: no process of ours reaches user mode again, even if one is stuck
-// in the kernel and cannot be reaped (DESIGN §4).
+// The fence has struck, and stands: no process of ours reaches user mode again, even if one is
+// stuck in the kernel and cannot be reaped (DESIGN §4).
 bool is_struck(const Facts *f);
 bool is_standby(const Facts *f);
 bool is_primary(const Facts *f);

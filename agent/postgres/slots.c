@@ -1,5 +1,5 @@
-// Physical replication slots, on the turn's own connection. The slots are looked at anew first: since
-// the turn's own look a standby may have connected.
+// Physical replication slots, on the turn's own connection. The slots are looked at anew first:
+// since the turn's own look a standby may have connected.
 #include "agent/postgres/server_impl.h"
 
 #include "common/os/log.h"

@@ -382,7 +382,7 @@ class Cluster:
     def __getitem__(self, name):
         return next(m for m in self.members if m.name == name)
 
-    def start(self, wait=True, timeout=60):
+    def start(self, wait=True, timeout=120):
         self.etcd.start()
         for m in self.members:
             m.start()
@@ -444,7 +444,7 @@ class Cluster:
         except psycopg2.Error:
             return False
 
-    def wait_primary(self, timeout=30, other_than=None):
+    def wait_primary(self, timeout=60, other_than=None):
         def ready():
             p = self.primary()
             return p if p is not other_than else None
@@ -462,7 +462,7 @@ class Cluster:
         wanted = {m.name for m in self.members if m.proc and m is not p}
         return p if wanted <= names else None
 
-    def wait_streaming(self, timeout=60):
+    def wait_streaming(self, timeout=120):
         return wait_for("one primary, everybody else streaming", self.streaming, timeout, every=0.05)
 
     def ctl(self, *args, check=True, timeout=60):

@@ -35,7 +35,7 @@ def test_lost_replies_to_every_kind_of_write():
                                                      "candidate": target.name})
             time.sleep(1)
             c.store.heal()
-            n = c.wait_streaming(timeout=60)
+            n = c.wait_streaming(timeout=120)
         assert c.store.hits >= 8
         k.assert_one_writer()
         assert not k.lost(n, only=lambda a: a.member == n.name)
@@ -50,7 +50,7 @@ def test_half_open_slow_and_garbage():
                 time.sleep(3)
                 c.store.heal()
                 time.sleep(2)
-            n = c.wait_streaming(timeout=60)
+            n = c.wait_streaming(timeout=120)
         k.assert_one_writer()
         assert n is p, "no fault was as long as half a ttl"
 
@@ -65,7 +65,7 @@ def test_lease_path_dead_kv_path_alive():
             wait_for("the primary has stopped taking writes", lambda: not c.is_writable(p), 20)
             time.sleep(2)
             c.store.heal()
-            c.wait_streaming(timeout=60)
+            c.wait_streaming(timeout=120)
         k.assert_one_writer()
 
 
@@ -103,7 +103,7 @@ def test_frozen_agent_again_and_again():
                 c.wait_primary(timeout=30, other_than=p)
                 time.sleep(5)
                 p.kill_agent(signal.SIGCONT)
-                c.wait_streaming(timeout=60)
+                c.wait_streaming(timeout=120)
             k.assert_one_writer()
 
 

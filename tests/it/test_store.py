@@ -29,7 +29,7 @@ def test_store_down_for_two_ttls():
             wait_for("the primary has stopped taking writes", lambda: not c.is_writable(p), 15)
             time.sleep(5)
             c.etcd.start()
-            n = c.wait_streaming(timeout=60)
+            n = c.wait_streaming(timeout=120)
             time.sleep(0.3)
         k.assert_one_writer()
         assert not k.lost(n, only=lambda a: a.member == n.name)

@@ -75,7 +75,7 @@ def start_with_users(c):
     c.etcd.tls["user"] = "root:root-secret"
     for m in c.members:
         m.start()
-    return c.wait_streaming(timeout=60)
+    return c.wait_streaming(timeout=120)
 
 
 def test_main_scenarios_with_everything_locked():

@@ -29,8 +29,11 @@ ROOMS = [
                           "agent/warden/fence_rules.h", "agent/warden/proc_parse.h"], []),
     (["api/*"], [BASE, MODEL, OS, "api/*.h"], [MHD, GNUTLS, CJSON]),
     (["ctl/*"], [BASE, MODEL, IO, OS, DCS, "ctl/*.h"], [CJSON, YAML, PQ]),
-    (["agent/*"], [BASE, MODEL, IO, OS, DCS, "api/api.h", "agent/*.h", "agent/core/*.h",
-                   "agent/postgres/*.h", "agent/warden/warden_client.h"], []),
+    # Wires everything up, by the interfaces.
+    (["agent/*"], [BASE, MODEL, IO, OS, "agent/*.h", "agent/core/decide.h", "agent/core/facts.h",
+                   "agent/postgres/server.h", "agent/postgres/local_server.h",
+                   "agent/postgres/pg_query.h", "agent/warden/warden_client.h",
+                   "dcs/dcs.h", "dcs/etcd.h", "dcs/records.h", "api/api.h"], []),
 ]
 # Of libc's headers those that are of no use without I/O or a clock. (time.h is: it has struct tm.)
 PURE = ["common/base/*", "common/model/*", "agent/core/*"]

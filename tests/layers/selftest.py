@@ -39,6 +39,8 @@ PLANTED = [  # file, what it must not include
     ("ctl/list.c", "<curl/curl.h>"),
     ("agent/turn.c", '"ctl/config.h"'),
     ("agent/turn.c", '"api/server.h"'),
+    ("agent/turn.c", '"agent/core/rules.h"'),
+    ("agent/turn.c", '"agent/postgres/disk.h"'),
     ("agent/turn.c", "<libpq-fe.h>"),
     ("agent/stray/room.c", '"common/base/text.h"'),
 ]

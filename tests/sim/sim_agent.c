@@ -280,8 +280,8 @@ void agent_spawn(Member *m)
     sim_in(sim, roll(sim, MS(1), MS(10)), &proc->actor, first_run, proc, 0);
 }
 
-// From its next step on it is in a world of its own, in which nothing answers; there it comes to the
-// end of its turn, and is freed as any other.
+// From its next step on it is in a world of its own, in which nothing answers; there it comes to
+// the end of its turn, and is freed as any other.
 static void reap(Sim *sim, void *context, uint64_t argument)
 {
     AgentProc *proc = context;

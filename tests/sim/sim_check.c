@@ -169,6 +169,17 @@ void check_promote_asked(AgentProc *proc)
     check_lease_of(proc, "promotes");
 }
 
+// The cluster has gone on from before that position, on a newer timeline: it is a dead branch.
+static bool is_dead_branch(Sim *sim, size_t lineage, WalPosition end)
+{
+    const Lineage *l = &sim->lineages[lineage];
+    for (size_t i = 0; i < l->count; i++)
+        if (l->branches[i].timeline > end.timeline &&
+            !wal_on_path(sim, lineage, end, l->branches[i].timeline))
+            return true;
+    return false;
+}
+
 // Of those who had answered before the key was taken, nobody eligible had more.
 static void check_beaten(Member *m)
 {
@@ -179,7 +190,7 @@ static void check_beaten(Member *m)
     for (size_t i = 0; i < proc->beaten_count; i++) {
         const PeerSlot *p = &proc->beaten[i];
         if (!p->answer.reachable || p->answer.nofailover || p->lineage != m->dir.lineage ||
-            p->member < 0 || p->member == m->index)
+            p->member < 0 || p->member == m->index || is_dead_branch(sim, p->lineage, p->end))
             continue;
         if (p->end.lsn > m->dir.end.lsn && wal_contains(sim, m->dir.lineage, p->end, m->dir.end))
             sim_fail(sim, "%s is promoted at %s though %s had said that it is at %s", m->name,

@@ -463,9 +463,9 @@ static char *release_marker(AgentProc *proc, Arena *arena, const ReleaseRequest 
     const bool known = etcd_cache_view(&proc->dcs.cache, arena, &view) &&
                        term_record_valid(&view.term, &view.leader) &&
                        view.leader.create_revision == r->term;
-    const uint32_t parent = known                             ? view.term.parent_timeline
+    const uint32_t parent = known                           ? view.term.parent_timeline
                             : proc->dcs.own_term == r->term ? proc->dcs.own_parent
-                                                              : 0;
+                                                            : 0;
     return records_term(arena, name_of(proc), r->instance, r->term, parent, r->timeline,
                         known && view.term.confirmed, true, r->lsn);
 }

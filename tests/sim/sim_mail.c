@@ -58,8 +58,7 @@ static void reply_arrives(Sim *sim, void *context, uint64_t argument)
     Mail *mail = context;
     AgentProc *proc = mail->from;
     (void)argument;
-    if (proc->zombie || proc->call != mail->call ||
-        !link_up(sim, THE_STORE, proc->member->index)) {
+    if (proc->zombie || proc->call != mail->call || !link_up(sim, THE_STORE, proc->member->index)) {
         mail_free(sim, mail);
         return;
     }
@@ -99,8 +98,9 @@ static void request_arrives(Sim *sim, void *context, uint64_t argument)
         mail->apply(sim, mail);
         mail->log_count = sim->store.log_count;
     }
-    const bool lost = planned_loss(sim, mail, false) ||
-                      (sim->store.state == STORE_UP && chance(sim, sim->options.lost_reply_permille));
+    const bool lost =
+        planned_loss(sim, mail, false) ||
+        (sim->store.state == STORE_UP && chance(sim, sim->options.lost_reply_permille));
     if (lost || !link_up(sim, THE_STORE, member)) {
         trace(sim, "mail   %s: the reply to %s is lost%s", proc->member->name, mail->what,
               mail->kind == ERR_NONE ? " (done)" : " (refused)");
@@ -183,8 +183,7 @@ static Mail *call(Mail *mail, int64_t until, bool *perhaps)
         Mail *reply = try_once(copy, end, &unknown);
         *perhaps = *perhaps || unknown;
         const bool unreachable = reply && reply->kind == ERR_UNAVAILABLE;
-        if (proc->zombie || (reply && !unreachable) || mail->once ||
-            sim->now + pause >= until)
+        if (proc->zombie || (reply && !unreachable) || mail->once || sim->now + pause >= until)
             return reply;
         mail_free(sim, reply);
         proc_wait(proc, pause);

@@ -187,11 +187,9 @@ int64_t store_grant(Sim *sim, int64_t ttl_ms)
 {
     Store *store = &sim->store;
     StoreLease *lease = free_lease(store);
-    *lease = (StoreLease){.id = 7000000 + ++store->lease_ids,
-                          .ttl_ms = ttl_ms,
-                          .expires_at = sim->now + MS(ttl_ms)};
-    sim_at(sim, lease->expires_at + roll(sim, 0, MS(500)), NULL, expire, NULL,
-           (uint64_t)lease->id);
+    *lease = (StoreLease){
+        .id = 7000000 + ++store->lease_ids, .ttl_ms = ttl_ms, .expires_at = sim->now + MS(ttl_ms)};
+    sim_at(sim, lease->expires_at + roll(sim, 0, MS(500)), NULL, expire, NULL, (uint64_t)lease->id);
     return lease->id;
 }
 

@@ -4,8 +4,8 @@
 
 #include <stdio.h>
 
-#define ALONE      MS(2000)
-#define HAND_OVER  MS(20000)
+#define ALONE        MS(2000)
+#define HAND_OVER    MS(20000)
 #define ORDER_TTL_MS INT64_C(120000) // the client refuses more than a ttl; the agent asks for less
 
 static int64_t wall_ns(const Member *m)
@@ -245,7 +245,8 @@ static void op_view(Processes *p, WardenView *out)
     out->children[0].started_at = m->pg.started_at;
 }
 
-// The way to the warden and back: nothing is lost on a local socket but what dies with an end of it.
+// The way to the warden and back: nothing is lost on a local socket but what dies with an end of
+// it.
 static bool reach(AgentProc *proc, const char *what, Error *err)
 {
     if (!proc_boundary(proc, what))

@@ -198,8 +198,8 @@ static void test_bootstrapper_dies(void **state)
     }
 }
 
-// `initialize` is deleted by hand while only a member without data is up: it must not create a second
-// cluster, for the other keys still tell of the first.
+// `initialize` is deleted by hand while only a member without data is up: it must not create a
+// second cluster, for the other keys still tell of the first.
 static void test_initialize_deleted(void **state)
 {
     (void)state;
@@ -271,8 +271,8 @@ static void test_rewind(void **state)
     }
 }
 
-// A standby that had more than the member that leads now, and crashed: its control file knows only a
-// lower bound of what it has. It must not wait for ever for WAL that cannot follow on its own.
+// A standby that had more than the member that leads now, and crashed: its control file knows only
+// a lower bound of what it has. It must not wait for ever for WAL that cannot follow on its own.
 static void test_standby_ahead(void **state)
 {
     (void)state;

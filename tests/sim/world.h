@@ -74,8 +74,8 @@ typedef struct {
     bool unfinished;   // a bootstrap that has not come to its end
     uint64_t identity; // of what lies there; new with every initdb, copy and rewind
     size_t lineage;
-    WalPosition end;         // of the WAL on disk
-    uint32_t target;         // newest timeline aimed at: a history file was fetched
+    WalPosition end;          // of the WAL on disk
+    uint32_t target;          // newest timeline aimed at: a history file was fetched
     uint32_t newest_timeline; // of any history file, tombstones included
     ControlState state;
     uint32_t control_timeline;
@@ -102,7 +102,7 @@ typedef struct {
     uint64_t upstream_serial; // of the postmaster it is connected to
     bool delivering;          // what it sent is under way
     WalPosition sent;
-    int64_t silent_since;     // nothing gets through; 0: it does
+    int64_t silent_since; // nothing gets through; 0: it does
     uint64_t serial;
 } Stream;
 
@@ -112,11 +112,11 @@ typedef struct {
     uint64_t serial; // of the postmaster, counts the starts
     Instant started_at;
     int64_t started_wall_us;
-    bool from_signal;  // started with standby.signal
+    bool from_signal; // started with standby.signal
     bool promote_sent, promoting;
-    bool orphan;       // its warden has died
+    bool orphan; // its warden has died
     bool stubborn;
-    bool received;     // WAL, since it was started
+    bool received; // WAL, since it was started
     Lsn replay_from;
     int64_t replay_since;
     int64_t replay_bytes_per_ms;
@@ -174,10 +174,10 @@ typedef struct {
     Arena *scratch;
     char session[24];
     int64_t session_ttl_ms;
-    bool watching;      // the stream is open
-    size_t seen;        // entries of the store's log given to the cache
+    bool watching; // the stream is open
+    size_t seen;   // entries of the store's log given to the cache
     int64_t last_delivery, stalled_until;
-    bool resume;        // continue the stream where it broke
+    bool resume; // continue the stream where it broke
     int64_t own_term;
     uint32_t own_parent; // its timeline's parent
 } SimDcs;
@@ -187,11 +187,11 @@ typedef struct {
     TaskView task;
     ServerTask wanted; // without the strings
     char upstream[32];
-    uint64_t step;     // serial of the step that counts
+    uint64_t step; // serial of the step that counts
     bool cancelled, bootstrapping;
     int phase;
     int64_t phase_began;
-    uint64_t source;   // postmaster of the source, when the copy began
+    uint64_t source; // postmaster of the source, when the copy began
     // the data directory as last looked at
     DataDir seen;
     bool inspected;
@@ -212,8 +212,8 @@ typedef struct {
     PeerAnswer answer; // without the strings
     const char *why;   // not reachable: a constant
     size_t lineage;
-    WalPosition end;   // what it really had
-    int member;        // -1: not known
+    WalPosition end; // what it really had
+    int member;      // -1: not known
 } PeerSlot;
 
 typedef struct {
@@ -245,9 +245,9 @@ struct AgentProc {
     SimPeers peers;
     SimClock clock;
     Rng rng;
-    bool zombie;   // killed: nothing it does has any effect
+    bool zombie; // killed: nothing it does has any effect
     bool finished;
-    bool idle;     // sleeps between turns
+    bool idle; // sleeps between turns
     bool notified;
     bool attached; // to the warden
     bool replaced;
@@ -334,7 +334,7 @@ struct Sim {
     char answer[256];
     // checks
     char failure[512];
-    int acknowledger; // the last one; -1
+    int acknowledger;             // the last one; -1
     uint64_t acknowledger_serial; // its postmaster
     int64_t unavailable, no_writer_since;
     // trace
@@ -350,7 +350,7 @@ void loop_done(Sim *sim);
 void actor_freeze(Actor *actor);
 void actor_thaw(Sim *sim, Actor *actor);
 bool actor_frozen(const Actor *actor);
-void actor_forget(Actor *actor); // its waiting events are gone
+void actor_forget(Actor *actor);                  // its waiting events are gone
 int64_t roll(Sim *sim, int64_t from, int64_t to); // both included
 bool chance(Sim *sim, int permille);
 void trace(Sim *sim, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -379,7 +379,7 @@ void dcs_init(AgentProc *proc);
 void dcs_done(AgentProc *proc);
 void mails_done(Sim *sim);
 void mails_forget(AgentProc *proc); // a reply that nobody will read
-void dcs_news(Sim *sim); // the store's log has grown: everybody's watch gets it
+void dcs_news(Sim *sim);            // the store's log has grown: everybody's watch gets it
 
 // --- sim_warden.c
 void warden_start(Member *m);
@@ -414,9 +414,9 @@ void pg_quit(Member *m); // SIGQUIT
 void pg_kill(Member *m); // SIGKILL to all of it
 void pg_follow(Member *m, int upstream);
 bool pg_alive(const Member *m);
-bool pg_writes(const Member *m);   // could acknowledge a commit
+bool pg_writes(const Member *m);    // could acknowledge a commit
 bool pg_may_write(const Member *m); // or might begin to, by itself
-bool pg_answers(const Member *m);  // accepts connections, and says something
+bool pg_answers(const Member *m);   // accepts connections, and says something
 void pg_orphaned(Member *m);
 void pg_wal_grown(Member *m); // who streams from it gets it
 

@@ -568,7 +568,12 @@ ROW(crashed_remains)
     crashed(w);
     w->server.remains = true;
 }
-ROW(leftovers) { crashed(w); w->server.remains = true; w->f.memory.remains_since = (Instant){S(998)}; }
+ROW(leftovers)
+{
+    crashed(w);
+    w->server.remains = true;
+    w->f.memory.remains_since = (Instant){S(998)};
+}
 ROW(disk_hung_struck)
 {
     disk_hung(w);

@@ -88,6 +88,8 @@ static bool act_on_task(Agent *agent, const Decision *d, Error *err)
         .stop_mode = d->stop_mode,
         .checkpoint_first = d->checkpoint_first,
         .reserve_through = d->reserve_through,
+        .system_identifier =
+            initialize_is_valid(agent->view.initialize) ? agent->view.initialize : NULL,
         .keep_running = agent->server.running,
     };
     if (!agent->world.server->ops->begin(agent->world.server, &task, err))

@@ -186,7 +186,7 @@ class Member:
         self.log = f"{self.home}/agent.log"
         self.proc = None
         self.overrides = {}
-        self.program = [os.path.join(BIN, "howdah")]
+        self.program = [os.path.join(cluster.bin, "howdah")]
         os.makedirs(self.home, exist_ok=True)
         os.chown(self.home, USER.pw_uid, USER.pw_gid)
 
@@ -351,12 +351,23 @@ def merge(into, more):
             into[key] = value
 
 
+def take_programs(directory):
+    """A copy where the postgres user can run it: the tree may lie below a home that is closed to it."""
+    target = f"{directory}/bin"
+    os.makedirs(target, exist_ok=True)
+    for name in ("howdah", "howdah-warden", "howdahctl"):
+        shutil.copy2(os.path.join(BIN, name), target)
+    os.chmod(target, 0o755)
+    return target
+
+
 class Cluster:
     def __init__(self, count=3, scope="demo", timers=None, etcd_count=1, overrides=None,
                  dcs_parameters=None, names=None):
         self.dir = tempfile.mkdtemp(prefix="howdah-it-", dir=os.environ.get("HOWDAH_IT_TMP", "/var/tmp"))
         os.chmod(self.dir, 0o755)
         os.chown(self.dir, USER.pw_uid, USER.pw_gid)
+        self.bin = take_programs(self.dir)
         self.scope = scope
         self.timers = {"ttl": 5, "loop_wait": 1, "retry_timeout": 2, **(timers or {})}
         self.overrides = overrides or {}

@@ -44,6 +44,7 @@ def up(lab):
     cl = c.Cluster(timers={"ttl": 30, "loop_wait": 10, "retry_timeout": 10})
     shutil.rmtree(cl.dir)
     cl.dir = lab
+    cl.bin = c.take_programs(lab)
     os.chown(lab, c.USER.pw_uid, c.USER.pw_gid)
     cl.etcd.dir = lab
     cl.etcd.ports = [(port_or(23790), port_or(23800))]
@@ -69,7 +70,7 @@ Three members streaming {took:.1f} s after the first agent's start. All of it is
   break it:     kill -9 $(head -1 {primary.data}/postmaster.pid)       PostgreSQL of {primary.name}
                 kill -9 {primary.proc.pid}                              its agent: PostgreSQL runs on
                 kill -STOP {primary.proc.pid}                           its agent, frozen: fenced before the lease ends
-  start again:  setpriv --reuid=postgres --regid=postgres --init-groups {c.BIN}/howdah {primary.config_file} &
+  start again:  setpriv --reuid=postgres --regid=postgres --init-groups {cl.bin}/howdah {primary.config_file} &
   stop:         ./dev down""")
 
 

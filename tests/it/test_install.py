@@ -125,6 +125,7 @@ def test_warden_of_somebody_else():
         waits(1)
         warden = start_warden()
         c.wait_primary()
+        wait_for("the cluster is made", lambda: c.key("initialize").isdigit(), 30)
         assert m.warden_pid() == warden.pid
 
         kill(warden.pid)

@@ -65,6 +65,47 @@ static void thaw_later(Sim *sim, void *context, uint64_t argument)
     actor_thaw(sim, &proc->actor);
 }
 
+static void back_later(Sim *sim, void *context, uint64_t argument)
+{
+    (void)argument;
+    sim_start(sim, ((Member *)context)->index);
+}
+
+static void freeze_here(AgentProc *proc, const char *what)
+{
+    Sim *sim = proc->sim;
+    const int64_t ms = roll(sim, 1, 2 * 1000 * (sim->options.ttl_s + 2));
+    trace(sim, "fault  %s: agent frozen for %lld ms at %s", proc->member->name, (long long)ms,
+          what);
+    actor_freeze(&proc->actor);
+    sim_in(sim, MS(ms), NULL, thaw_later, proc, 0);
+    proc_wait(proc, 0);
+}
+
+// The random faults that scenarios cannot place: between any two effects of an agent.
+static void fault_here(AgentProc *proc, const char *what, const char *why)
+{
+    Sim *sim = proc->sim;
+    Member *m = proc->member;
+    switch (roll(sim, 0, 5)) {
+    case 0:
+    case 1:
+        freeze_here(proc, what);
+        break;
+    case 2:
+        warden_die(m);
+        break;
+    case 3:
+        trace(sim, "fault  %s: power off at %s", m->name, what);
+        sim_power_off(sim, m->index);
+        sim_in(sim, MS(roll(sim, 10, 1500 * sim->options.ttl_s)), NULL, back_later, m, 0);
+        break;
+    default:
+        agent_die(m, why);
+        break;
+    }
+}
+
 bool proc_boundary(AgentProc *proc, const char *what)
 {
     Sim *sim = proc->sim;
@@ -72,18 +113,10 @@ bool proc_boundary(AgentProc *proc, const char *what)
         return false;
     char why[60];
     (void)snprintf(why, sizeof why, "killed at %s", what);
-    if (proc->kill_at_call > 0 && --proc->kill_at_call == 0) {
+    if (proc->kill_at_call > 0 && --proc->kill_at_call == 0)
         agent_die(proc->member, why);
-    } else if (sim->faulty && roll(sim, 0, 4999) == 0) {
-        agent_die(proc->member, why);
-    } else if (sim->faulty && roll(sim, 0, 4999) == 0) {
-        const int64_t ms = roll(sim, 1, 2 * 1000 * (sim->options.ttl_s + 2));
-        trace(sim, "fault  %s: agent frozen for %lld ms at %s", proc->member->name, (long long)ms,
-              what);
-        actor_freeze(&proc->actor);
-        sim_in(sim, MS(ms), NULL, thaw_later, proc, 0);
-        proc_wait(proc, 0);
-    }
+    else if (sim->faulty && roll(sim, 0, 1499) == 0)
+        fault_here(proc, what, why);
     return !proc->zombie;
 }
 

@@ -278,6 +278,42 @@ static void made_anew(Sim *sim, Member *m, int64_t ms)
     sim_request(sim, m->index, API_REINITIALIZE, chance(sim, 500) ? "{}" : "{\"force\":true}");
 }
 
+static void reconfigured(Sim *sim, Member *m, int64_t ms)
+{
+    char body[160];
+    const int ttl = sim->options.ttl_s;
+    (void)ms;
+    (void)snprintf(body, sizeof body,
+                   "{\"ttl\":%d,\"maximum_lag_on_failover\":%d,\"primary_start_timeout\":%d}",
+                   (int)roll(sim, ttl < 10 ? 5 : ttl / 2, ttl), (int)roll(sim, 10, 2000) * 1024,
+                   (int)roll(sim, 5, 300));
+    sim_request(sim, m->index, API_PATCH_CONFIG, body);
+}
+
+// Whatever people, or other programs, may write into the keys beside `leader`.
+static void garbage_written(Sim *sim, Member *m, int64_t ms)
+{
+    static const char *const keys[] = {"status", "howdah", "history",  "config",
+                                       "sync",   "failover", "failsafe"};
+    static const char *const values[] = {"",
+                                         "{}",
+                                         "[]",
+                                         "garbage",
+                                         "[[1,",
+                                         "{\"leader\":\"nobody\",\"member\":\"nobody\"}",
+                                         "{\"member\":\"b\",\"scheduled_at\":\"tomorrow\"}",
+                                         "{\"leader\":\"a\",\"member\":\"a\"}"};
+    char member[20];
+    (void)ms;
+    (void)snprintf(member, sizeof member, "members/%s", m->name);
+    const size_t which = (size_t)roll(sim, 0, (int64_t)COUNT_OF(keys));
+    const char *key = which < COUNT_OF(keys) ? keys[which] : member;
+    if (chance(sim, 300))
+        sim_delete_key(sim, key);
+    else
+        sim_put_key(sim, key, values[roll(sim, 0, (int64_t)COUNT_OF(values) - 1)]);
+}
+
 // --- which and when
 
 static const struct {
@@ -290,6 +326,7 @@ static const struct {
     {start_fails, 2},    {isolated, 8},      {cut_off, 10},     {half_deaf, 8},
     {store_down, 10},    {store_slow, 4},    {replies_lost, 6}, {store_elects, 3},
     {watch_stalls, 6},   {key_tampered, 4},  {disk_hangs, 5},   {clock_steps, 2},
+    {reconfigured, 3},   {garbage_written, 4},
     {lags, 6},           {moved, 14},        {restarted, 3},    {made_anew, 3},
 };
 
@@ -318,13 +355,14 @@ static void strike(Sim *sim, void *context, uint64_t argument)
 void faults_next(Sim *sim)
 {
     const int64_t ttl = ttl_ms(sim);
-    const int64_t most = chance(sim, 300) ? ttl / 10 : 2 * ttl;
+    const int64_t most = sim->storm || chance(sim, 300) ? ttl / 10 : 2 * ttl;
     sim_in(sim, MS(roll(sim, 1, most)), NULL, strike, NULL, 0);
 }
 
 void sim_faults(Sim *sim)
 {
     sim->faulty = true;
+    sim->storm = chance(sim, 100);
     sim->options.lost_reply_permille = sim->options.slow_permille = 5;
     faults_next(sim);
 }

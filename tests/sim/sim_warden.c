@@ -255,6 +255,8 @@ static bool reach(AgentProc *proc, const char *what, Error *err)
     if (proc->zombie || !proc->attached || !proc->member->warden.alive)
         return error_set(err, ERR_UNAVAILABLE, "%s: no warden", what);
     fence_look(proc->member); // it looks at its clocks before it looks at its mail
+    if (proc->sim->faulty && chance(proc->sim, 5))
+        return error_set(err, ERR_UNCERTAIN, "%s: no answer in time", what);
     return true;
 }
 
@@ -279,6 +281,8 @@ static bool op_fence(Processes *p, Instant quit_at, Instant kill_at, const char 
     fence_look(m);
     schedule(m);
     proc_wait(proc, roll(proc->sim, 20 * 1000, 300 * 1000));
+    if (proc->sim->faulty && chance(proc->sim, 5)) // done, and not heard of
+        return error_set(err, ERR_UNCERTAIN, "fence: no answer in time");
     return proc_boundary(proc, "fence") ||
            error_set(err, ERR_UNCERTAIN, "fence: the process is gone");
 }

@@ -322,6 +322,7 @@ struct Sim {
     Mail *mails; // all under way
     int64_t extra_store_delay;
     bool writes, respawn, faulty, healing;
+    bool storm; // faults come faster than anything can be mended
     int64_t healed_at;
     // WAL
     Lineage *lineages;

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -79,6 +80,7 @@ static void start_warden(PgNode *node)
     if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0 || dup2(fd, STDERR_FILENO) < 0)
         _exit(126);
     (void)setsid();
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); // a test that is killed leaves nothing behind
     execl(program, program, "--socket", node->socket, "--data-dir", node->data, (char *)NULL);
     _exit(127);
 }

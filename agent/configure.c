@@ -72,6 +72,7 @@ bool configure(Agent *agent, const Tree *local, const Tree *dynamic, int64_t rev
     }
     warn_of_unsupported(&box->settings);
     box->settings.standby_cluster = asked_for(tree_get(box->settings.dynamic, "standby_cluster"));
+    box->settings.sync_mode = asked_for(tree_get(box->settings.dynamic, "synchronous_mode"));
     SettingsBox *old_box = agent->box;
     agent->box = box;
     agent->all_howdah = all_howdah;

@@ -39,7 +39,8 @@ RaceVerdict race_may_stand(const Facts *f, bool manual)
     if (f->settings->standby_cluster || (f->settings->pause && !manual))
         return no(REASON_MODE_UNSUPPORTED, NULL);
     const SyncView *sync = &f->cluster->sync;
-    if (!manual && sync->leader && !str_ieq(sync->leader, f->settings->name) &&
+    if (!manual && f->settings->sync_mode && sync->leader &&
+        !str_ieq(sync->leader, f->settings->name) &&
         !string_list_has_ignoring_case(&sync->voters, f->settings->name))
         return no(REASON_RACE_NOT_SYNC, NULL);
     const Lsn last = f->cluster->optime;

@@ -134,6 +134,7 @@ typedef struct {
     bool failsafe_mode;
     bool pause;
     bool standby_cluster;
+    bool sync_mode; // asked for; it is in force while /sync names a leader
     bool check_timeline;
     int64_t member_slots_ttl_ms;
     int max_timelines_history;

@@ -469,7 +469,13 @@ ROW(scheduled_later_does_not_steer)
 ROW(not_in_sync)
 {
     racing(w);
+    w->settings.sync_mode = true;
     w->cluster.sync = (SyncView){.leader = "b"};
+}
+ROW(sync_mode_off)
+{
+    not_in_sync(w);
+    w->settings.sync_mode = false;
 }
 ROW(paused)
 {
@@ -968,6 +974,7 @@ static const struct {
     R(switchover_source, KEEP, NONE, RACE_SWITCHOVER_SOURCE),
     R(scheduled_later_does_not_steer, ACQUIRE, NONE, RACE_WON),
     R(not_in_sync, KEEP, NONE, RACE_NOT_SYNC),
+    R(sync_mode_off, ACQUIRE, NONE, RACE_WON),
     R(paused, KEEP, NONE, MODE_UNSUPPORTED),
     R(manual_but_reserved, KEEP, NONE, RACE_RESERVED),
     R(candidate_had_its_time, ACQUIRE, NONE, RACE_WON),

@@ -19,7 +19,7 @@ if(NOT CMAKE_C_FLAGS MATCHES "fsanitize=thread")
   endforeach()
 
   # Random faults; a failure names its seed, and ./dev sim --seed N replays it.
-  foreach(seeds 1:500 501:1000 1001:1500 1501:2000)
+  foreach(seeds 1:225 226:450 451:675 676:900)
     string(REPLACE ":" "_" name ${seeds})
     add_test(NAME sim_seeds_${name} COMMAND sim --seeds ${seeds})
     set_tests_properties(sim_seeds_${name} PROPERTIES LABELS sim TIMEOUT 900)

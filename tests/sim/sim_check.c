@@ -24,6 +24,15 @@ static bool just_woken(const Member *m)
     return actor_frozen(&m->actor) || m->sim->now - m->thawed_at < WAKE_UP;
 }
 
+// Frozen when its warden died: its end is decided, and only thawing it keeps it from that. Unless
+// its agent has had the time to do something about it, that is more than was promised.
+static bool is_frozen_orphan(const Member *m)
+{
+    const AgentProc *agent = m->agent;
+    const bool seen = agent && agent->attached && m->sim->now - agent->attached_at > MS(5000);
+    return m->pg.orphan && actor_frozen(&m->pg.actor) && !seen;
+}
+
 // --- one writer
 
 static void check_writers(Sim *sim)
@@ -31,7 +40,7 @@ static void check_writers(Sim *sim)
     const Member *first = NULL;
     for (int i = 0; i < sim->member_count; i++) {
         const Member *m = &sim->members[i];
-        if (!pg_writes(m) || just_woken(m))
+        if (!pg_writes(m) || just_woken(m) || is_frozen_orphan(m))
             continue;
         if (first)
             sim_fail(sim, "two writers: %s and %s", first->name, m->name);
@@ -104,22 +113,18 @@ static bool tampered_lately(const Sim *sim)
            sim->now - sim->store.tampered_at < MS(2000) * sim->options.ttl_s;
 }
 
-// The store's own word, now: the key is this member's, and its lease lasts.
+// The store's own word, now: the key bears this member's name, and the lease it is bound to lasts.
 static void check_lease_of(const AgentProc *proc, const char *what)
 {
     Sim *sim = proc->sim;
-    int64_t id = 0;
-    (void)parse_int64(proc->dcs.session, &id);
     const StoreKey *leader = store_key(sim, "leader");
-    const StoreLease *lease = store_lease(sim, id);
-    const bool holds =
-        leader && leader->lease == id && id != 0 && str_eq(leader->value, proc->member->name);
-    if (sim->store.wiped_at && tampered_lately(sim))
+    const StoreLease *lease = leader ? store_lease(sim, leader->lease) : NULL;
+    if (tampered_lately(sim) || just_woken(proc->member))
         return; // nobody's word counts then; the writers are looked at all the same
-    if (!lease || lease->expires_at <= sim->now)
-        sim_fail(sim, "%s: %s without a lease", proc->member->name, what);
-    else if (!holds && !tampered_lately(sim))
+    if (!leader || !str_eq(leader->value, proc->member->name))
         sim_fail(sim, "%s: %s without the leader key", proc->member->name, what);
+    else if (!lease || lease->expires_at <= sim->now)
+        sim_fail(sim, "%s: %s without a lease", proc->member->name, what);
 }
 
 void check_acquired(AgentProc *proc)
@@ -127,7 +132,7 @@ void check_acquired(AgentProc *proc)
     Sim *sim = proc->sim;
     for (int i = 0; i < sim->member_count; i++) {
         const Member *m = &sim->members[i];
-        if (m != proc->member && pg_writes(m) && !just_woken(m))
+        if (m != proc->member && pg_writes(m) && !just_woken(m) && !is_frozen_orphan(m))
             sim_fail(sim, "%s gets the leader key while %s takes writes", proc->member->name,
                      m->name);
     }
@@ -204,7 +209,8 @@ void check_promoted(Member *m, uint32_t timeline)
     Sim *sim = m->sim;
     const Lineage *l = &sim->lineages[m->dir.lineage];
     for (size_t i = 0; i < l->count; i++)
-        if (l->branches[i].timeline >= timeline)
+        if (just_woken(m) ? l->branches[i].timeline == timeline
+                          : l->branches[i].timeline >= timeline)
             sim_fail(sim, "%s is promoted to timeline %u, but %s has written timeline %u", m->name,
                      timeline, sim->members[l->branches[i].member].name, l->branches[i].timeline);
     check_beaten(m);
@@ -212,25 +218,13 @@ void check_promoted(Member *m, uint32_t timeline)
 
 // --- data directories and the cluster's identity
 
-static bool has_diverged(const Member *m)
-{
-    Sim *sim = m->sim;
-    for (int i = 0; i < sim->member_count; i++) {
-        const Member *p = &sim->members[i];
-        if (pg_writes(p) && p->dir.lineage == m->dir.lineage &&
-            !wal_contains(sim, m->dir.lineage, p->dir.end, m->dir.end))
-            return true;
-    }
-    return false;
-}
-
 void check_wipe(AgentProc *proc)
 {
     const Member *m = proc->member;
     Sim *sim = proc->sim;
     if (m->dir.files != FILES_VALID || m->reinit_asked)
         return;
-    if (!(sim->options.remove_diverged && has_diverged(m)))
+    if (!(sim->options.remove_diverged && m->proven_diverged))
         sim_fail(sim, "%s: its data directory is wiped without a proof", m->name);
 }
 

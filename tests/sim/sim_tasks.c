@@ -265,6 +265,7 @@ static Step step_check_divergence(AgentProc *proc)
         return failed(proc, "it runs as a primary, or must recover first");
     const bool part = end.timeline == source->dir.end.timeline ||
                       wal_contains(sim, m->dir.lineage, source->dir.end, end);
+    m->proven_diverged = !part;
     proc->server.task.divergence = part ? DIVERGENCE_NONE : DIVERGENCE_FOUND;
     trace(sim, "task   %s: %u/%s is %spart of %s's history (timeline %u)", m->name, end.timeline,
           lsn_format(end.lsn).text, part ? "" : "no ", source->name, source->dir.end.timeline);
@@ -327,7 +328,7 @@ static Step step_wipe(AgentProc *proc)
         return again(proc, 20, 200);
     }
     m->dir = (DataDir){.files = FILES_EMPTY};
-    m->reinit_asked = false;
+    m->reinit_asked = m->proven_diverged = false;
     return STEP_DONE;
 }
 

@@ -154,6 +154,7 @@ struct Member {
     int64_t replication_delay, promotion_delay;
     bool start_fails;
     bool reinit_asked;
+    bool proven_diverged; // by a comparison with a leader
     DataDir dir;
     Postgres pg;
     Warden warden;
@@ -250,6 +251,7 @@ struct AgentProc {
     bool idle; // sleeps between turns
     bool notified;
     bool attached; // to the warden
+    int64_t attached_at;
     bool replaced;
     uint64_t fenced_base;
     uint64_t waiting; // serial of the wait that counts

@@ -20,7 +20,7 @@ static bool nothing_of_ours_writes(const Agent *agent)
     return s->answered && s->in_recovery && s->role != ROLE_PROMOTED && !agent->fence_writer;
 }
 
-// A key is given up only when nothing of ours can write any more (hazards, invariant 6).
+// A key is given up only when nothing of ours can write any more.
 static bool act_on_key(Agent *agent, const Decision *d, Error *err)
 {
     switch (d->key) {
@@ -64,7 +64,7 @@ static Upstream upstream_for(Agent *agent, const MemberView *m)
     };
 }
 
-// DESIGN §5: proven right before, then the fence, then the start or the promote.
+// In this order: proven right before, then the fence, then the start or the promote.
 static bool arm_for_writing(Agent *agent, Error *err)
 {
     const int64_t age_ms = instant_ms_between(agent->lease.proof.sent_at, now_of(agent));
@@ -87,6 +87,7 @@ static bool act_on_task(Agent *agent, const Decision *d, Error *err)
         .upstream = upstream_for(agent, d->upstream),
         .stop_mode = d->stop_mode,
         .checkpoint_first = d->checkpoint_first,
+        .clone_method = d->clone_by_basebackup ? "basebackup" : NULL,
         .reserve_through = d->reserve_through,
         .system_identifier =
             initialize_is_valid(agent->view.initialize) ? agent->view.initialize : NULL,

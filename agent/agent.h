@@ -1,6 +1,6 @@
 // One member's agent: observe, decide, act, once per turn. All I/O goes through World, so that the
-// simulator runs this very code (DESIGN §3). One thread owns an Agent; agent_snapshot and
-// agent_submit may be called from any.
+// simulator runs this very code. One thread owns an Agent; agent_snapshot and agent_submit may be
+// called from any.
 #pragma once
 #include "agent/peers.h"
 #include "agent/postgres/server.h"

@@ -104,7 +104,7 @@ void configure_from_store(Agent *agent)
     if (!changed && every_member_is_ours(agent) == agent->all_howdah)
         return;
     Error err = {0};
-    // Absent or garbage: the last good one stays, or pause would vanish with it (hazards DC17).
+    // Absent or garbage: the last good one stays, or pause would vanish with it.
     const Tree *dynamic = v->config ? v->config : settings_of(agent)->dynamic;
     const int64_t revision = v->config ? v->config_revision : settings_of(agent)->dynamic_revision;
     if (!configure(agent, agent->local, dynamic, revision, &err)) {

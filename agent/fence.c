@@ -1,5 +1,5 @@
 // The fence, as the agent keeps it: armed and moved by what the lease has been proven to be, and
-// its note, by which the next agent goes on (DESIGN §4, §5).
+// its note, by which the next agent goes on: docs/architecture.md, "The lease and the fence".
 #include "agent/state.h"
 
 #include "common/base/text.h"

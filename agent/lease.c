@@ -1,4 +1,5 @@
-// The session, the leader lease and the fence that is counted by it (DESIGN §5).
+// The session, the leader lease and the fence that is counted by it: docs/architecture.md, "The
+// lease and the fence".
 #include "agent/state.h"
 
 #include "common/base/text.h"
@@ -182,23 +183,14 @@ char *lease_status_text(Agent *agent)
 {
     const ServerView *s = &agent->server;
     // A cluster still being made has no position worth remembering: it may yet be given up.
-    if (!s->answered || s->in_recovery || s->flush_lsn == LSN_NONE || agent->memory.bootstrapping)
+    if (!s->answered || s->in_recovery || s->flush_lsn == LSN_NONE || agent->memory.bootstrapping ||
+        !agent->view_known)
         return NULL;
     Arena *arena = agent->turn_arena;
-    const Settings *settings = settings_of(agent);
-    Tree *slots = tree_map(arena);
-    StringList retain = {0};
-    if (s->slots_known && settings->postgresql.use_slots) {
-        for (size_t i = 0; i < s->slot_count; i++)
-            if (s->slots[i].physical && !s->slots[i].temporary && s->slots[i].restart_lsn) {
-                tree_set(arena, slots, s->slots[i].name,
-                         tree_int(arena, (int64_t)s->slots[i].restart_lsn));
-                string_list_add(&retain, arena, s->slots[i].name);
-            }
-        tree_set(arena, slots, slot_name_of(arena, settings->name),
-                 tree_int(arena, (int64_t)s->flush_lsn));
-    }
-    char *text = records_status(arena, s->flush_lsn, slots, &retain);
+    const SlotFacts f = slot_facts(agent);
+    slots_remember(arena, &f, &agent->retained_slots); // before the predecessor's list is gone
+    const StringList retain = slots_retained(arena, &f, &agent->retained_slots);
+    char *text = records_status(arena, s->flush_lsn, slots_published(arena, &f), &retain);
     return str_eq(text, agent->view.status_text) ? NULL : text;
 }
 
@@ -436,7 +428,7 @@ bool lease_prove(Agent *agent, Error *err)
 // --- taking and giving
 
 // Refused: what we decided from is no longer so, or our session has gone. A cache that has fallen
-// behind would have us refused for ever (hazards DC5).
+// behind would have us refused for ever.
 static void look_again(Agent *agent)
 {
     Dcs *dcs = agent->world.dcs;
@@ -508,10 +500,11 @@ bool lease_release(Agent *agent, const Decision *d, Error *err)
     const bool clean = s->control.known && s->control.state == CONTROL_SHUT_DOWN &&
                        s->control.checkpoint_lsn >= agent->view.optime;
     const Lsn end = clean ? s->control.checkpoint_lsn : LSN_NONE;
-    StringList none = {0};
     const ReleaseRequest request = {
         .term = lease->term,
-        .status = clean ? records_status(agent->turn_arena, end, agent->view.slots, &none) : NULL,
+        .status = clean ? records_status(agent->turn_arena, end, agent->view.slots,
+                                         &agent->view.retain_slots)
+                        : NULL,
         .instance = agent->instance,
         .timeline = s->control.known ? s->control.timeline : s->timeline,
         .lsn = end,

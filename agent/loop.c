@@ -76,7 +76,7 @@ static void miss_warden(Loop *loop, const Error *err)
         agent_leave(loop->agent);
 }
 
-// Attach, and start it where nobody else does (DESIGN §4: without systemd, detached).
+// Attach, and start it where nobody else does: without systemd, detached.
 static void keep_warden(Loop *loop)
 {
     if (warden_connected(loop) || instant_before(clock_now(loop->clock), loop->warden_retry_at))

@@ -9,6 +9,8 @@
 
 #define OBSERVE_MS 1000 // for the monitoring query; a local server answers in one or two
 #define PEERS_MS   2000
+// Of those remembered while nobody leads: names that come and go must not pile up.
+#define REMEMBERED_MAX 256
 
 void observe_warden(Agent *agent)
 {
@@ -30,23 +32,37 @@ void observe_warden(Agent *agent)
         agent->fence_writer = false;
 }
 
-// Who is to be asked in a race: member keys go with the leader key when a machine dies.
+static void add_target(PeerTarget *targets, size_t *count, Arena *arena, const char *name,
+                       const char *api_url)
+{
+    for (size_t i = 0; i < *count; i++)
+        if (str_ieq(targets[i].name, name))
+            return;
+    targets[(*count)++] = (PeerTarget){arena_strdup(arena, name), arena_strdup(arena, api_url)};
+}
+
+// Who is to be asked in a race: member keys go with the leader key when a machine dies, and all of
+// them when the store was away for long. Only a view with a leader says who has left.
 static void remember_members(Agent *agent)
 {
     const ClusterView *v = &agent->view;
-    if (!v->leader.name || v->revision == agent->old_members_revision || v->member_count == 0)
+    if (v->revision == agent->old_members_revision || v->member_count == 0)
         return;
     agent->old_members_revision = v->revision;
-    arena_reset(agent->members_arena);
-    agent->old_members = ARENA_ARRAY(agent->members_arena, PeerTarget, v->member_count);
-    agent->old_member_count = 0;
-    for (size_t i = 0; i < v->member_count; i++) {
-        if (!v->members[i].api_url)
-            continue;
-        agent->old_members[agent->old_member_count++] =
-            (PeerTarget){arena_strdup(agent->members_arena, v->members[i].name),
-                         arena_strdup(agent->members_arena, v->members[i].api_url)};
-    }
+    Arena *arena = arena_new(ARENA_CAP_DEFAULT);
+    PeerTarget *targets = ARENA_ARRAY(arena, PeerTarget, v->member_count + agent->old_member_count);
+    size_t count = 0;
+    for (size_t i = 0; i < v->member_count; i++)
+        if (v->members[i].api_url)
+            add_target(targets, &count, arena, v->members[i].name, v->members[i].api_url);
+    for (size_t i = 0; !v->leader.name && i < agent->old_member_count && count < REMEMBERED_MAX;
+         i++)
+        add_target(targets, &count, arena, agent->old_members[i].name,
+                   agent->old_members[i].api_url);
+    arena_free(agent->members_arena);
+    agent->members_arena = arena;
+    agent->old_members = targets;
+    agent->old_member_count = count;
 }
 
 static void observe_store(Agent *agent)
@@ -68,8 +84,11 @@ static void observe_store(Agent *agent)
             store_outcome(agent, dcs->ops->refresh(dcs, agent->turn_arena, d, &view, &err), &err);
         agent->view = agent->view_known ? view : (ClusterView){0};
     }
-    if (agent->view_known)
-        remember_members(agent);
+    if (!agent->view_known)
+        return;
+    if (!instant_is_set(agent->first_view_at))
+        agent->first_view_at = now_of(agent);
+    remember_members(agent);
 }
 
 void observe(Agent *agent)
@@ -136,7 +155,8 @@ Facts facts_of(Agent *agent, const PeerFacts *peers)
         agent->view_known && leader->name && str_ieq(leader->name, settings_of(agent)->name);
     Facts f = {
         .now = now,
-        .started_at = agent->started_at,
+        .started_at =
+            instant_is_set(agent->first_view_at) ? agent->first_view_at : agent->started_at,
         .wall_us = clock_wall_us(agent->world.clock),
         .settings = settings_of(agent),
         .store_known = agent->view_known,
@@ -159,6 +179,7 @@ Facts facts_of(Agent *agent, const PeerFacts *peers)
                     .restart_scheduled = scheduled_restart_due(agent),
                     .reinit = agent->reinit_wanted,
                     .reinit_force = agent->reinit_force,
+                    .reinit_from_leader = agent->reinit_from_leader,
                     .reload = agent->reload_files},
         .memory = agent->memory,
     };

@@ -1,4 +1,4 @@
-// Peers over HTTP: every member's own status document, all asked at once (ha.md §10.3 N4).
+// Peers over HTTP: every member's own status document, all asked at once.
 #include "agent/peers.h"
 
 #include "common/base/text.h"
@@ -96,8 +96,8 @@ Peers *peers_new(Resolver *resolver, const Settings *settings)
     HttpPeers *self = calloc(1, sizeof *self);
     ASSERT(self);
     const CtlSettings *ctl = &settings->ctl;
-    // As Patroni's daemon does it (rest.md §16): the chain is checked when we have a certificate of
-    // our own, host names are not.
+    // As Patroni's daemon does it: the chain is checked when we have a certificate of our own, host
+    // names are not.
     const HttpOptions options = {
         .ca_file = ctl->cacert ? ctl->cacert : settings->restapi.cafile,
         .cert_file = ctl->certfile,

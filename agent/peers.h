@@ -24,5 +24,6 @@ struct Peers {
 };
 
 Peers *peers_new(Resolver *resolver, const Settings *settings);
-// Reads the body of a status document (rest.md §6). False: it is none, and error says why.
+// Reads the body of a status document (docs/rest.md, "Looking"). False: it is none, and error says
+// why.
 bool peer_parse(Arena *arena, const char *body, PeerAnswer *out, Error *err) MUST_CHECK;

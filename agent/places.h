@@ -1,5 +1,5 @@
 // The agent's own places: state directory, run directory, the lock on the data directory, and who
-// we are beyond our name (DESIGN §5, §7).
+// we are beyond our name: docs/operating.md, "Places"; docs/store.md, "The term record".
 #pragma once
 #include "common/base/arena.h"
 #include "common/base/error.h"

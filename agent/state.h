@@ -2,6 +2,7 @@
 #pragma once
 #include "agent/agent.h"
 #include "agent/core/decide.h"
+#include "agent/core/slots_wanted.h"
 
 #include <pthread.h>
 
@@ -47,7 +48,8 @@ struct Agent {
     Arena *members_arena; // old_members
     Arena *memory_arena;  // what lives as long as the agent
     const char *instance;
-    Instant started_at;
+    Instant started_at;    // of the agent
+    Instant first_view_at; // since when it sees the store; 0: not yet
     uint64_t turns;
 
     // settings
@@ -77,12 +79,8 @@ struct Agent {
     bool writes_failed;   // of this pass's best-effort writes
     int act_failures;     // in a row
     Instant act_retry_at; // a key could not be had or given: the next try
-    struct {
-        char name[64];
-        Instant at;
-    } slots[128]; // see writes.c
-    size_t slot_count;
-    int64_t slots_term;
+    RetainedSlots retained_slots;
+    char slots_told[240]; // what was last wrong with them, logged once
 
     // state
     Lease lease;
@@ -106,7 +104,8 @@ struct Agent {
     Snapshot *snapshot;
     ApiRequest *queue;   // new, newest first
     ApiRequest *pending; // being worked on
-    bool restart_wanted, restart_scheduled_due, reinit_wanted, reinit_force;
+    bool restart_wanted, restart_scheduled_due, reinit_wanted;
+    bool reinit_force, reinit_from_leader; // how
     const Tree *scheduled_restart;
     Arena *scheduled_arena;
     int64_t scheduled_us;
@@ -150,6 +149,7 @@ void ask_peers(Agent *agent, PeerFacts *out);
 void act(Agent *agent, const Decision *d, bool *again);
 // --- writes.c: what a leader keeps right in the store
 void write_upkeep(Agent *agent, const Decision *d);
+SlotFacts slot_facts(const Agent *agent);
 // --- publish.c
 void publish(Agent *agent);
 void publish_no_leader(Agent *agent); // right before a release

@@ -23,7 +23,7 @@ static bool put(Agent *agent, DcsKey key, const char *value, int64_t expected)
     return false;
 }
 
-// The local history file, told by the leader with when and who (dcs.md §5).
+// The local history file, told by the leader with when and who (docs/store.md, "Keys").
 static void write_history(Agent *agent)
 {
     const TimelineHistory *own = &agent->server.history;
@@ -66,86 +66,75 @@ static void confirm_term(Agent *agent)
     (void)put(agent, KEY_TERM, text, agent->view.term.mod_revision);
 }
 
-// When this leader first saw a slot that nobody wants, or last saw it wanted.
-static Instant slot_wanted_at(Agent *agent, const char *name, bool wanted)
+// Before a promotion to a timeline that the record of our acquire does not name.
+static void announce_timeline(Agent *agent, uint32_t timeline)
 {
-    const Instant now = now_of(agent);
-    if (agent->slots_term != agent->lease.term) {
-        agent->slots_term = agent->lease.term;
-        agent->slot_count = 0;
-    }
-    for (size_t i = 0; i < agent->slot_count; i++) {
-        if (!str_eq(agent->slots[i].name, name))
-            continue;
-        if (wanted)
-            agent->slots[i].at = now;
-        return agent->slots[i].at;
-    }
-    if (agent->slot_count < COUNT_OF(agent->slots)) {
-        (void)copy_text(agent->slots[agent->slot_count].name, sizeof agent->slots[0].name, name);
-        agent->slots[agent->slot_count++].at = now;
-    }
-    return now;
+    char *text =
+        records_term(agent->turn_arena, settings_of(agent)->name, agent->instance,
+                     agent->lease.term, agent->server.timeline, timeline, false, false, LSN_NONE);
+    (void)put(agent, KEY_TERM, text, agent->view.term.mod_revision);
 }
 
-// Physical slots for the members that stream from us (ha.md §17). A member that is away keeps its
-// slot on the leader for member_slots_ttl, or it could not come back without a copy.
+SlotFacts slot_facts(const Agent *agent)
+{
+    return (SlotFacts){.now = now_of(agent),
+                       .settings = settings_of(agent),
+                       .cluster = &agent->view,
+                       .server = &agent->server,
+                       .term = agent->lease.held ? agent->lease.term : 0};
+}
+
+// What is wrong with the slots, once, and not in every turn.
+static void tell_about_slots(Agent *agent, const char *what)
+{
+    if (*what && !str_eq(agent->slots_told, what))
+        log_warn("%s", what);
+    (void)copy_text(agent->slots_told, sizeof agent->slots_told, what);
+}
+
+// Neither a promotion nor its checkpoint may keep a standby waiting for its slot.
+static bool task_leaves_server_up(TaskKind kind)
+{
+    switch (kind) {
+    case TASK_NONE:
+    case TASK_INSPECT:
+    case TASK_PROMOTE:
+    case TASK_FOLLOW:
+    case TASK_RELOAD:
+    case TASK_CHECK_DIVERGENCE:
+    case TASK_CHECKPOINT:
+        return true;
+    case TASK_BOOTSTRAP:
+    case TASK_POST_BOOTSTRAP:
+    case TASK_START_PRIMARY:
+    case TASK_START_STANDBY:
+    case TASK_STOP:
+    case TASK_CLONE:
+    case TASK_REWIND:
+    case TASK_CRASH_RECOVERY:
+    case TASK_WIPE:
+    case TASK_COUNT:
+        break;
+    }
+    return false;
+}
+
 static void sync_slots(Agent *agent)
 {
-    const Settings *s = settings_of(agent);
-    const ClusterView *v = &agent->view;
-    const ServerView *server = &agent->server;
-    if (!s->postgresql.use_slots || !server->answered || !server->slots_known)
-        return;
-    const bool leading = agent->lease.held && !server->in_recovery;
-    const size_t room = v->member_count + server->slot_count;
-    const char **names = ARENA_ARRAY(agent->turn_arena, const char *, room);
-    Lsn *advance = ARENA_ARRAY(agent->turn_arena, Lsn, room);
-    size_t count = 0;
-    for (size_t i = 0; i < v->member_count; i++) {
-        const MemberView *m = &v->members[i];
-        const bool mine = str_ieq(m->tags.replicatefrom, s->name);
-        const bool direct = leading && (!m->tags.replicatefrom || mine ||
-                                        !cluster_member(v, m->tags.replicatefrom));
-        if (str_ieq(m->name, s->name) || m->tags.nostream || !(direct || mine))
-            continue;
-        names[count++] = slot_name_of(agent->turn_arena, m->name);
-    }
-    const size_t wanted = count;
-    bool differs = false;
-    for (size_t i = 0; i < wanted; i++) {
-        bool there = false;
-        for (size_t k = 0; k < server->slot_count; k++)
-            there = there || (str_eq(server->slots[k].name, names[i]) && !server->slots[k].lost);
-        differs = differs || !there;
-    }
-    for (size_t k = 0; k < server->slot_count; k++) {
-        const SlotView *slot = &server->slots[k];
-        bool known = slot->temporary || slot->active || !slot->physical;
-        for (size_t i = 0; i < wanted && !known; i++)
-            known = str_eq(slot->name, names[i]);
-        // A standby keeps none it does not need.
-        if (leading && slot->physical && !slot->temporary) {
-            const Instant at = slot_wanted_at(agent, slot->name, known);
-            const int64_t idle_ms = instant_ms_between(at, now_of(agent));
-            known = known || (!slot->lost && idle_ms < s->member_slots_ttl_ms);
-        }
-        if (known && !slot->temporary && slot->physical) {
-            bool listed = false;
-            for (size_t i = 0; i < count && !listed; i++)
-                listed = str_eq(slot->name, names[i]);
-            if (!listed)
-                names[count++] = slot->name;
-        }
-        differs = differs || !known;
-    }
-    if (!differs)
-        return;
+    Arena *arena = agent->turn_arena;
+    const SlotFacts f = slot_facts(agent);
+    slots_remember(arena, &f, &agent->retained_slots);
+    const SlotPlan plan = slots_wanted(arena, &f, &agent->retained_slots);
+    const char *wrong = "";
+    if (plan.clash)
+        wrong = arena_printf(arena, "members share a slot name name=%s and=%s", plan.clash,
+                             plan.clash_with);
     Error err = {0};
-    Server *srv = agent->world.server;
-    if (!srv->ops->sync_slots(srv, names, advance, count, deadline_in(agent->world.clock, 1000),
-                              &err))
-        log_warn("slots not synchronised error='%s'", err.text);
+    Server *server = agent->world.server;
+    if (plan.count > 0 && !server->ops->sync_slots(server, plan.steps, plan.count,
+                                                   deadline_in(agent->world.clock, 1000), &err))
+        wrong = arena_printf(arena, "slots not synchronised error='%s'", err.text);
+    tell_about_slots(agent, wrong);
 }
 
 void write_upkeep(Agent *agent, const Decision *d)
@@ -165,6 +154,10 @@ void write_upkeep(Agent *agent, const Decision *d)
         write_history(agent);
     if (d->confirm_term)
         confirm_term(agent);
-    if (agent->view_known && !agent->server.task.running && d->task == TASK_NONE)
+    if (d->announce != 0)
+        announce_timeline(agent, d->announce);
+    const TaskView *task = &agent->server.task;
+    if (agent->view_known && task_leaves_server_up(d->task) &&
+        (!task->running || task_leaves_server_up(task->kind)))
         sync_slots(agent);
 }

@@ -1,5 +1,7 @@
 #include "api/access.h"
 
+#include "common/base/base64.h"
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -76,33 +78,9 @@ static bool parse_network(Arena *arena, const char *text, Network *out, bool *is
 
 // --- policy
 
-static const char *base64(Arena *arena, const char *text)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const size_t length = strlen(text);
-    Text out = text_new(arena);
-    for (size_t i = 0; i < length; i += 3) {
-        const size_t left = length - i < 3 ? length - i : 3;
-        uint32_t group = 0;
-        for (size_t k = 0; k < 3; k++)
-            group = group << 8 | (k < left ? (uint8_t)text[i + k] : 0U);
-        for (size_t k = 0; k < 4; k++)
-            text_add_char(&out, k <= left ? digits[group >> (18 - 6 * k) & 63U] : '=');
-    }
-    return out.data;
-}
-
 static Secret copy_secret(Arena *arena, Secret secret)
 {
     return (Secret){.hidden = arena_strdup(arena, secret_reveal(secret))};
-}
-
-static StringList copy_list(Arena *arena, const StringList *list)
-{
-    StringList copy = {0};
-    for (size_t i = 0; i < list->count; i++)
-        string_list_add(&copy, arena, arena_strdup(arena, list->items[i]));
-    return copy;
 }
 
 static RestSettings copy_settings(Arena *arena, const RestSettings *from)
@@ -117,7 +95,7 @@ static RestSettings copy_settings(Arena *arena, const RestSettings *from)
     to.cafile = arena_strdup(arena, from->cafile);
     to.ciphers = arena_strdup(arena, from->ciphers);
     to.keyfile_password = copy_secret(arena, from->keyfile_password);
-    to.allowlist = copy_list(arena, &from->allowlist);
+    to.allowlist = string_list_copy(arena, &from->allowlist);
     to.api_url = arena_strdup(arena, from->api_url);
     to.http_extra_headers =
         from->http_extra_headers ? tree_copy(arena, from->http_extra_headers) : NULL;
@@ -189,11 +167,12 @@ bool policy_new(const RestSettings *settings, Policy **out, Error *err)
     policy->refs = 1;
     policy->settings = copy_settings(arena, settings);
     policy->tls = settings->certfile != NULL;
-    if (settings->username != NULL)
-        policy->authorization = arena_printf(
-            arena, "Basic %s",
-            base64(arena, arena_printf(arena, "%s:%s", settings->username,
-                                       str_or(secret_reveal(settings->password), ""))));
+    if (settings->username != NULL) {
+        const char *pair = arena_printf(arena, "%s:%s", settings->username,
+                                        str_or(secret_reveal(settings->password), ""));
+        policy->authorization =
+            arena_printf(arena, "Basic %s", base64_of(arena, pair, strlen(pair)));
+    }
     if (policy->tls && settings->verify_client != VERIFY_CLIENT_NONE && settings->cafile == NULL)
         return error_set(err, ERR_INVALID,
                          "restapi.verify_client needs restapi.cafile, to verify against");

@@ -1,4 +1,4 @@
-// Who may change something over REST (rest.md §15): allowlist, client certificate, basic auth, in
+// Who may change something over REST (docs/rest.md): allowlist, client certificate, basic auth, in
 // this order. A Policy is what the settings say, made ready; immutable and counted, so that
 // requests under way keep the one they began with.
 #pragma once

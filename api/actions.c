@@ -71,7 +71,7 @@ static Handover read_handover(const Exchange *x, bool failover)
     return h;
 }
 
-// What is wrong with it whatever the cluster looks like; NULL: nothing. rest.md §11, rows 1 to 4.
+// What is wrong with it whatever the cluster looks like; NULL: nothing. In Patroni's order.
 static const char *find_fault(const Handover *h, bool paused)
 {
     if (h->failover && h->candidate == NULL)
@@ -85,12 +85,12 @@ static const char *find_fault(const Handover *h, bool paused)
     return NULL;
 }
 
-// Rows 6 and 7, which come after the schedule has been read.
+// What comes after the schedule has been read.
 static const char *find_later_fault(const Handover *h, bool paused)
 {
     if (paused && h->candidate == NULL)
         return "Switchover is possible only to a specific candidate in a paused state";
-    if (h->leader != NULL && str_eq(h->leader, h->candidate))
+    if (h->leader != NULL && str_ieq(h->leader, h->candidate))
         return "Switchover target and source are the same";
     return NULL;
 }
@@ -275,7 +275,14 @@ void route_post_reload(Exchange *x)
 
 void route_post_reinitialize(Exchange *x)
 {
-    exchange_submit(x, API_REINITIALIZE, x->request.body, "Reinitialize", SHORT_MS);
+    const Tree *given = x->request.body;
+    Tree *body = tree_map(x->arena);
+    tree_set(x->arena, body, "force", tree_bool(x->arena, tree_get_bool(given, "force", false)));
+    // Patroni reads the first name and documents the second.
+    const bool from_leader =
+        tree_get_bool(given, "from_leader", tree_get_bool(given, "from-leader", false));
+    tree_set(x->arena, body, "from_leader", tree_bool(x->arena, from_leader));
+    exchange_submit(x, API_REINITIALIZE, body, "Reinitialize", SHORT_MS);
 }
 
 // A leader that has lost the store asks whether it may go on. The caller counts nothing but 200 and

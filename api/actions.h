@@ -1,5 +1,5 @@
 // What a route does: checks the request as far as it can be checked without the store, then hands
-// it to the agent (rest.md §9 to §13).
+// it to the agent (docs/rest.md, "Changing").
 #pragma once
 #include "api/exchange.h"
 

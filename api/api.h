@@ -1,4 +1,4 @@
-// The REST API: a table of routes over a published snapshot (rest.md). Answers probes from the
+// The REST API: a table of routes over a published snapshot (docs/rest.md). Answers probes from the
 // snapshot alone; what must change something becomes a request that the turn completes.
 #pragma once
 #include "common/model/settings.h"
@@ -13,7 +13,7 @@ typedef enum {
     API_RESTART,
     API_DELETE_RESTART,
     API_RELOAD,
-    API_REINITIALIZE, // body: force, from_leader
+    API_REINITIALIZE, // body: force, from_leader (booleans)
     API_PATCH_CONFIG,
     API_PUT_CONFIG,
 } ApiKind;

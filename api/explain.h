@@ -1,4 +1,4 @@
-// GET /decisions and GET /why: what was decided, and why (DESIGN §9). Pure.
+// GET /decisions and GET /why: what was decided, and why (docs/rest.md, "Looking"). Pure.
 #pragma once
 #include "common/model/snapshot.h"
 

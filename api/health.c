@@ -68,8 +68,7 @@ static Verdicts judge(const Snapshot *snapshot, Instant now, const Query *query)
     v.leader = v.primary = v.standby_leader = UNAVAILABLE;
 
     // Paused, and the store is away: maintenance of the store must not take the cluster down.
-    // Nobody else can lead meanwhile, for the store says that this leader runs unfenced (DESIGN
-    // §4).
+    // Nobody else can lead meanwhile, for the store says that this leader runs unfenced.
     if (!known && snapshot->paused) {
         v.primary = ok_if(role == ROLE_PRIMARY);
         v.standby_leader = ok_if(role == ROLE_STANDBY_LEADER);

@@ -1,5 +1,5 @@
-// Health checks as a truth table (rest.md §3, §4): path, query and what the agent published in,
-// HTTP status out. Pure, and allocates nothing: probes come by the ten thousand.
+// Health checks as a truth table (docs/rest.md, "Health checks"): path, query and what the agent
+// published in, HTTP status out. Pure, and allocates nothing: probes come by the ten thousand.
 #pragma once
 #include "common/model/snapshot.h"
 

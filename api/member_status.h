@@ -1,5 +1,5 @@
 // What this member says of itself over REST: its Postgres as last seen, put into the words of the
-// status document (rest.md §5, §6). Shared by health checks, document and metrics. Pure.
+// status document. Shared by health checks, document and metrics. Pure.
 #pragma once
 #include "common/model/snapshot.h"
 

@@ -1,5 +1,4 @@
-// GET /metrics: Prometheus text (rest.md §14). Patroni's metrics in its order, ours after them.
-// Pure.
+// GET /metrics: Prometheus text. Patroni's metrics in its order, ours after them. Pure.
 #pragma once
 #include "api/status_document.h"
 

@@ -1,5 +1,6 @@
-// The sampler thread: asks Postgres where it is, once for everybody who came before the question.
-// A race counts only positions sampled after the asker saw the lease end (DESIGN §3).
+// The sampler thread: asks Postgres where it is, once for everybody who came before the question. A
+// race counts only positions sampled after the asker saw the lease end (docs/architecture.md, "A
+// turn").
 #include "api/exchange.h"
 #include "api/member_status.h"
 #include "api/metrics.h"

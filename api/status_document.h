@@ -1,5 +1,5 @@
-// The status document: body of GET /patroni and of GET health checks (rest.md §6). Peers read it in
-// a race, patronictl and HAProxy's operators read it too. Pure.
+// The status document: body of GET /patroni and of GET health checks. Peers read it in a race,
+// patronictl and HAProxy's operators read it too. Pure.
 #pragma once
 #include "common/model/snapshot.h"
 

@@ -1,4 +1,4 @@
-// What is printed of a member's answer: "Success: …", "Failed: …" (ctl.md §4).
+// What is printed of a member's answer: "Success: …", "Failed: …".
 #pragma once
 #include "ctl/api_client.h"
 

@@ -1,33 +1,19 @@
 #include "ctl/api_client.h"
 
+#include "common/base/base64.h"
+
 #include <string.h>
 
 enum { CALL_MS = 10000, REPLY_LIMIT = 8 * 1024 * 1024 };
-
-static char *base64(Arena *arena, const char *text)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const size_t length = strlen(text);
-    Text out = text_new(arena);
-    for (size_t i = 0; i < length; i += 3) {
-        uint32_t bits = 0;
-        for (size_t k = 0; k < 3; k++)
-            bits = bits << 8 | (i + k < length ? (unsigned char)text[i + k] : 0U);
-        for (size_t k = 0; k < 4; k++)
-            text_add_char(&out, i + k > length ? '=' : digits[bits >> (18 - 6 * k) & 0x3FU]);
-    }
-    return out.data;
-}
 
 static const char *authorization(const Ctl *ctl)
 {
     const CtlSettings *own = &ctl->settings.ctl;
     if (str_empty(own->username))
         return NULL;
-    const char *password = secret_reveal(own->password);
-    return arena_printf(
-        ctl->arena, "Basic %s",
-        base64(ctl->arena, arena_printf(ctl->arena, "%s:%s", own->username, str_or(password, ""))));
+    const char *password = str_or(secret_reveal(own->password), "");
+    const char *pair = arena_printf(ctl->arena, "%s:%s", own->username, password);
+    return arena_printf(ctl->arena, "Basic %s", base64_of(ctl->arena, pair, strlen(pair)));
 }
 
 // "http://10.0.0.1:8008" of "http://10.0.0.1:8008/patroni"
@@ -62,6 +48,14 @@ bool api_call_member(Ctl *ctl, const MemberInfo *member, const ApiCall *call, Ht
     if (str_empty(member->api_url))
         return error_set(err, ERR_UNAVAILABLE, "member %s has published no api_url", member->name);
     return api_call(ctl, member->api_url, call, out, err);
+}
+
+bool api_member_status(Ctl *ctl, const MemberInfo *member, const Tree **out, Error *err)
+{
+    HttpReply reply;
+    const ApiCall call = {.method = "GET", .path = "/patroni"};
+    return api_call_member(ctl, member, &call, &reply, err) &&
+           tree_parse_json(ctl->arena, reply.body, out, err);
 }
 
 bool api_read(Ctl *ctl, const char *base, const char *path, const Tree **out, Error *err)

@@ -1,4 +1,4 @@
-// Calls to members' REST APIs, with deadlines (ctl.md §2, rest.md).
+// Calls to members' REST APIs, with deadlines.
 #pragma once
 #include "ctl/cluster_info.h"
 
@@ -16,6 +16,8 @@ bool api_call(Ctl *ctl, const char *base, const ApiCall *call, HttpReply *out, E
 // As api_call to a member: over --api, its own URL is used for the member that is behind it.
 bool api_call_member(Ctl *ctl, const MemberInfo *member, const ApiCall *call, HttpReply *out,
                      Error *err) MUST_CHECK;
+// The member's GET /patroni, whatever its status; false also if it is no JSON.
+bool api_member_status(Ctl *ctl, const MemberInfo *member, const Tree **out, Error *err) MUST_CHECK;
 // GET, status 200 and JSON; else ERR_INVALID with the status and the reply's first line.
 bool api_read(Ctl *ctl, const char *base, const char *path, const Tree **out, Error *err)
     MUST_CHECK;

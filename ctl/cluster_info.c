@@ -129,7 +129,7 @@ bool cluster_config_read(Ctl *ctl, const ClusterInfo *cluster, const Tree **out,
     const ApiCall call = {.method = "GET", .path = "/config"};
     if (!api_call(ctl, ctl->api_url, &call, &reply, err))
         return false;
-    if (reply.status != 200) { // 502: there is no configuration (rest.md §8)
+    if (reply.status != 200) { // 502: there is no configuration
         *out = NULL;
         return true;
     }

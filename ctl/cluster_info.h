@@ -1,5 +1,5 @@
 // The cluster as the commands see it, read from the store or from one member's GET /cluster: both
-// give the same document (ctl.md §5, rest.md §7).
+// give the same document.
 #pragma once
 #include "ctl/ctl.h"
 

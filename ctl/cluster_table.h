@@ -1,4 +1,4 @@
-// The cluster as `list` and `topology` show it, to the byte (ctl.md §6). Pure.
+// The cluster as `list` and `topology` show it, to the byte of patronictl's. Pure.
 #pragma once
 #include "ctl/cluster_info.h"
 #include "ctl/table.h"

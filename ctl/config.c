@@ -1,4 +1,4 @@
-// show-config, edit-config (ctl.md §4.7).
+// show-config, edit-config.
 #include "ctl/api_client.h"
 #include "ctl/config_edit.h"
 #include "ctl/connect.h"

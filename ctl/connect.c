@@ -95,7 +95,7 @@ bool ctl_open(Ctl *ctl, const Args *args, Error *err)
     if (!read_settings(ctl, args, err))
         return false;
 
-    // With a client certificate `insecure` waives only the host name (config.md §3).
+    // With a client certificate `insecure` waives only the host name.
     const CtlSettings *own = &ctl->settings.ctl;
     const bool insecure = own->insecure || args_has(args, OPT_INSECURE);
     const HttpOptions options = {.ca_file = own->cacert,
@@ -120,7 +120,7 @@ void ctl_close(Ctl *ctl)
     ctl->resolver = NULL;
 }
 
-// "/service/demo"; runs of slashes become one (dcs.md §1).
+// "/service/demo"; runs of slashes become one.
 static const char *base_path_of(Arena *arena, const char *namespace, const char *scope)
 {
     Text path = text_new(arena);

@@ -2,7 +2,7 @@
 // cluster.
 //
 // A command returns false with the error to be printed as "Error: …" (exit 1). What a member's REST
-// API refuses is no error: it is printed where it happens and noted in rest_failed (ctl.md §2).
+// API refuses is no error: it is printed where it happens and noted in rest_failed.
 #pragma once
 #include "common/model/settings.h"
 #include "common/os/clock.h"

@@ -1,4 +1,5 @@
-// explain: why a member does what it does, from GET /why and GET /decisions (DESIGN §9).
+// explain: why a member does what it does, from GET /why and GET /decisions (docs/rest.md,
+// "Looking").
 #include "ctl/answers.h"
 #include "ctl/table.h"
 

@@ -27,12 +27,7 @@ static bool flush_restart_of(Ctl *ctl, const MemberInfo *member)
 static bool flush_restarts(Ctl *ctl, const Args *args, const ClusterInfo *cluster, Error *err)
 {
     MemberList members;
-    const Selection selection = {.role = args_text(args, OPT_ROLE),
-                                 .fallback_role = "any",
-                                 .names = &args->words,
-                                 .skip = 1,
-                                 .action = "flush"};
-    if (!members_select(ctl, cluster, &selection, &members, err))
+    if (!members_select_any(ctl, args, cluster, "flush", &members, err))
         return false;
     if (!args_has(args, OPT_FORCE) && !members_confirm(ctl, &members, "flush", err))
         return false;

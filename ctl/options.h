@@ -1,5 +1,5 @@
 // The command line: a table of commands, each with a table of options. Usage, --help and the checks
-// come from the tables; wording and exit status 2 are those of patronictl (ctl.md §1, §2).
+// come from the tables; wording and exit status 2 are those of patronictl.
 #pragma once
 #include "common/base/error.h"
 #include "common/base/text.h"

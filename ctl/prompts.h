@@ -1,5 +1,5 @@
-// Questions on the terminal, worded and rendered as patronictl's (ctl.md §2). All fail at the end
-// of input, with ctl->aborted set.
+// Questions on the terminal, worded and rendered as patronictl's. All fail at the end of input,
+// with ctl->aborted set.
 #pragma once
 #include "ctl/ctl.h"
 

@@ -1,4 +1,4 @@
-// dsn, query (ctl.md §4.10).
+// dsn, query.
 #include "ctl/answers.h"
 #include "ctl/prompts.h"
 #include "ctl/select.h"

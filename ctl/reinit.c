@@ -49,14 +49,10 @@ static bool reinit_member(Ctl *ctl, const Args *args, const MemberInfo *member, 
 // A member that does not answer is asked again: it may restart its server meanwhile.
 static bool is_done(Ctl *ctl, const MemberInfo *member)
 {
-    HttpReply reply;
     Error err = {0};
     const Tree *status;
-    const ApiCall call = {.method = "GET", .path = "/patroni"};
-    if (!api_call_member(ctl, member, &call, &reply, &err) ||
-        !tree_parse_json(ctl->arena, reply.body, &status, &err))
-        return false;
-    return !str_eq(tree_get_string(status, "state", "creating replica"), "creating replica");
+    return api_member_status(ctl, member, &status, &err) &&
+           !str_eq(tree_get_string(status, "state", "creating replica"), "creating replica");
 }
 
 // Copying a large server takes hours, so each round gives its memory back.

@@ -1,4 +1,4 @@
-// remove: forgets a cluster. Nothing skips its questions (ctl.md §4.9).
+// remove: forgets a cluster. Nothing skips its questions.
 #include "ctl/cluster_table.h"
 #include "ctl/connect.h"
 #include "ctl/prompts.h"

@@ -17,17 +17,6 @@ enum {
     US_PER_S = 1000000,
 };
 
-static bool select_for(Ctl *ctl, const Args *args, const ClusterInfo *cluster, const char *action,
-                       MemberList *out, Error *err)
-{
-    const Selection selection = {.role = args_text(args, OPT_ROLE),
-                                 .fallback_role = "any",
-                                 .names = &args->words,
-                                 .skip = 1,
-                                 .action = action};
-    return members_select(ctl, cluster, &selection, out, err);
-}
-
 // --- reload
 
 static bool reload_member(Ctl *ctl, const MemberInfo *member, int64_t loop_wait_s)
@@ -54,7 +43,7 @@ bool run_reload(Ctl *ctl, const Args *args, Error *err)
     const Tree *config;
     int64_t revision;
     if (!cluster_info_read(ctl, args_word(args, 0), &cluster, err) ||
-        !select_for(ctl, args, &cluster, "reload", &members, err))
+        !members_select_any(ctl, args, &cluster, "reload", &members, err))
         return false;
     if (!args_has(args, OPT_FORCE) && !members_confirm(ctl, &members, "reload", err))
         return false;
@@ -233,7 +222,7 @@ bool run_restart(Ctl *ctl, const Args *args, Error *err)
     MemberList members;
     Restart restart = {.pending = args_has(args, OPT_PENDING), .force = args_has(args, OPT_FORCE)};
     if (!cluster_info_read(ctl, args_word(args, 0), &cluster, err) ||
-        !select_for(ctl, args, &cluster, "restart", &members, err) ||
+        !members_select_any(ctl, args, &cluster, "restart", &members, err) ||
         !ask_when(ctl, args, &restart, err))
         return false;
     if (restart.pending && restart.schedule.now)

@@ -95,6 +95,17 @@ bool members_select(Ctl *ctl, const ClusterInfo *cluster, const Selection *s, Me
     return true;
 }
 
+bool members_select_any(Ctl *ctl, const Args *args, const ClusterInfo *cluster, const char *action,
+                        MemberList *out, Error *err)
+{
+    const Selection selection = {.role = args_text(args, OPT_ROLE),
+                                 .fallback_role = "any",
+                                 .names = &args->words,
+                                 .skip = 1,
+                                 .action = action};
+    return members_select(ctl, cluster, &selection, out, err);
+}
+
 bool members_confirm(Ctl *ctl, const MemberList *members, const char *action, Error *err)
 {
     bool sure;

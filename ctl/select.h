@@ -1,6 +1,7 @@
-// Which members a command is for (ctl.md §2.1, §2.2).
+// Which members a command is for.
 #pragma once
 #include "ctl/cluster_info.h"
+#include "ctl/options.h"
 
 extern const char *const ROLE_CHOICES[]; // for OPTION_CHOICE
 
@@ -27,6 +28,9 @@ typedef struct {
 // Prints the table, checks the names. With must_name and force and no names: nobody.
 bool members_select(Ctl *ctl, const ClusterInfo *cluster, const Selection *selection,
                     MemberList *out, Error *err) MUST_CHECK;
+// As reload, restart and flush choose: by --role and the names after the cluster's, else everybody.
+bool members_select_any(Ctl *ctl, const Args *args, const ClusterInfo *cluster, const char *action,
+                        MemberList *out, Error *err) MUST_CHECK;
 // "Are you sure you want to <action> members a, b?"; a No is the error "Aborted <action>".
 bool members_confirm(Ctl *ctl, const MemberList *members, const char *action, Error *err)
     MUST_CHECK;

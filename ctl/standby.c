@@ -1,4 +1,4 @@
-// demote-cluster, promote-cluster: into a standby cluster, and out of it (ctl.md §4.8).
+// demote-cluster, promote-cluster: into a standby cluster, and out of it.
 #include "ctl/api_client.h"
 #include "ctl/cluster_table.h"
 #include "ctl/prompts.h"

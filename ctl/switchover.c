@@ -1,4 +1,4 @@
-// switchover, failover (ctl.md §4.4).
+// switchover, failover.
 #include "ctl/answers.h"
 #include "ctl/cluster_table.h"
 #include "ctl/connect.h"

@@ -1,5 +1,5 @@
-// Rows of values in the formats of patronictl: a bordered table, tab-separated text, JSON, YAML
-// (ctl.md §6). Pure.
+// Rows of values in the formats of patronictl: a bordered table, tab-separated text, JSON, YAML.
+// Pure.
 #pragma once
 #include "common/model/tree.h"
 

@@ -16,12 +16,9 @@ static const char *server_version(Arena *arena, int64_t number)
 
 static void print_member(Ctl *ctl, const MemberInfo *member)
 {
-    HttpReply reply;
     Error err = {0};
     const Tree *status;
-    const ApiCall call = {.method = "GET", .path = "/patroni"};
-    if (!api_call_member(ctl, member, &call, &reply, &err) ||
-        !tree_parse_json(ctl->arena, reply.body, &status, &err)) {
+    if (!api_member_status(ctl, member, &status, &err)) {
         printf("%s: failed to get version: %s\n", member->name, err.text);
         (void)ctl_rest_failed(ctl);
         return;

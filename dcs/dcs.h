@@ -3,7 +3,7 @@
 //
 // Every call returns by its deadline. A failed write says what is known: ERR_CONFLICT (not applied:
 // the world has moved on), ERR_UNAVAILABLE (not applied), ERR_UNCERTAIN (perhaps applied: look
-// before acting on it), ERR_INVALID (refused for good: permissions, garbage). DESIGN §5, §6.
+// before acting on it), ERR_INVALID (refused for good: permissions, garbage). docs/store.md.
 //
 // Calls are made by one thread, the turn's; the implementation's watcher thread keeps the view.
 #pragma once

@@ -7,7 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-// Below this ttl the timers are the fast ones: DESIGN §5.
+// Below this ttl the timers are the fast ones.
 #define FAST_TTL_BELOW_MS INT64_C(20000)
 // An own write comes back over the watch within a millisecond or two; a turn that follows at once
 // should not decide without it. It never has to wait longer than this.

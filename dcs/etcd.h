@@ -1,4 +1,4 @@
-// etcd v3 over its JSON gateway (dcs.md §6 to §11).
+// etcd v3 over its JSON gateway.
 #pragma once
 #include "common/model/settings.h"
 #include "common/os/clock.h"

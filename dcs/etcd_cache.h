@@ -1,5 +1,5 @@
 // The watched keys as last known, and how the last leader went. Pure but for malloc: the store
-// locks around it. DESIGN §5.
+// locks around it. docs/store.md, "A leader key that is not there".
 #pragma once
 #include "dcs/etcd_txn.h"
 

@@ -1,4 +1,4 @@
-// Where the cluster is: SRV records and its own member list. dcs.md §9.
+// Where the cluster is: SRV records and its own member list.
 #include "common/os/log.h"
 #include "dcs/etcd_store.h"
 

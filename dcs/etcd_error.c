@@ -1,5 +1,5 @@
-// What etcd's error bodies mean: dcs.md §11. By the exact text first, because one gRPC code covers
-// both "nothing happened" and "something may have"; then by the code.
+// What etcd's error bodies mean. By the exact text first, because one gRPC code covers both
+// "nothing happened" and "something may have"; then by the code.
 #include "common/base/text.h"
 #include "dcs/etcd_http.h"
 

@@ -10,6 +10,7 @@ enum {
     AUTHENTICATE_MS = 2000,
     TRY_FLOOR_MS = 1000, // a try shorter than this fails on a slow day
     SHORT_TRY_FLOOR_MS = 100,
+    TRY_LEAST_MS = 10, // one more in less would not get an answer, and hide what the last one said
     SHORT_TRY_MAX_MS = 500,
     BACKOFF_MS = 100,
     BACKOFF_MAX_MS = 1000,
@@ -230,7 +231,7 @@ static EtcdVerdict exchange(const Try *t, const HttpRequest *request, HttpReply 
     return t->err->kind == ERR_UNAVAILABLE ? ETCD_SAYS_RETRY : ETCD_SAYS_UNKNOWN;
 }
 
-// The API's path depends on the cluster's version: dcs.md §9. We need 3.3 for comparing leases.
+// The API's path depends on the cluster's version. We need 3.3 for comparing leases.
 static EtcdVerdict probe_version(const Try *t)
 {
     const HttpRequest request = {.method = "GET",
@@ -262,7 +263,7 @@ static EtcdVerdict probe_version(const Try *t)
     return ETCD_SAYS_OK;
 }
 
-// The bare token, no scheme, and a call to authenticate never carries one: dcs.md §10.
+// The bare token, no scheme, and a call to authenticate never carries one.
 static EtcdVerdict post(const Try *t, const char *path, const EtcdRequest *request, bool with_token,
                         HttpReply *out)
 {
@@ -411,7 +412,7 @@ static EtcdVerdict attempt(Try *t, const EtcdRequest *request, EtcdReply *out)
 
 // --- the call
 
-// How long one try may take: dcs.md §9, first pass.
+// How long one try may take, in the first pass over the endpoints.
 static int64_t try_ms(const EtcdClient *client, int64_t left_ms)
 {
     const int64_t n = (int64_t)client->endpoints.count;
@@ -432,7 +433,7 @@ typedef struct {
     const EtcdRequest *request;
     Deadline deadline;
     bool unknown; // an earlier copy may have been applied
-    int authentications;
+    int tries, authentications;
 } Call;
 
 static bool settles(const Call *call, EtcdVerdict verdict)
@@ -490,10 +491,16 @@ static bool try_all(EtcdClient *client, Call *call, EtcdReply *out, EtcdVerdict 
     const size_t first = client->current, count = client->endpoints.count;
     const int64_t budget_ms = try_ms(client, now_left_ms(client, call->deadline));
     for (size_t i = 0; i < count; i++) {
-        if (now_left_ms(client, call->deadline) == 0)
+        if (budget_ms < (call->tries > 0 ? TRY_LEAST_MS : 1) ||
+            now_left_ms(client, call->deadline) == 0)
             return false;
         const size_t index = (first + i) % count;
+        const Error before = *err;
         const bool settled = try_endpoint(client, call, index, budget_ms, out, verdict, err);
+        // The last one had perhaps no time to leave; what is wrong was said by the one before.
+        if (call->tries++ > 0 && *verdict == ETCD_SAYS_RETRY &&
+            now_left_ms(client, call->deadline) == 0)
+            *err = before;
         // Whoever failed is not asked first the next time, also not by the next call.
         const bool failed = !settled || *verdict == ETCD_SAYS_UNKNOWN;
         client->current = failed ? (index + 1) % count : index;

@@ -1,6 +1,5 @@
 // One logical call to an etcd cluster: which endpoint, how long, as whom, and what its answer
-// means. dcs.md §9 to §11. A client is used by one thread; the threads of a store share an
-// EtcdShared.
+// means. A client is used by one thread; the threads of a store share an EtcdShared.
 #pragma once
 #include "common/base/arena.h"
 #include "common/model/settings.h"
@@ -102,7 +101,7 @@ const char *etcd_client_endpoint(EtcdClient *client);
 #define ETCD_TERM_MEMORY_MS INT64_C(60000)
 bool etcd_guard_check(EtcdShared *shared, uint64_t cluster_id, int64_t raft_term);
 
-// What an error body says: dcs.md §11.
+// What an error body says.
 typedef enum {
     ETCD_SAYS_OK,
     ETCD_SAYS_UNKNOWN,      // perhaps applied; another node may know more

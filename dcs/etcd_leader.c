@@ -1,4 +1,4 @@
-// The session and the leader key: DESIGN §5.
+// The session and the leader key: docs/store.md, "The lease".
 #include "dcs/etcd_store.h"
 
 #include <inttypes.h>

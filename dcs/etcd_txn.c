@@ -1,64 +1,16 @@
 #include "dcs/etcd_txn.h"
 
+#include "common/base/base64.h"
+
 #include <inttypes.h>
 #include <string.h>
-
-static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-char *etcd_base64(Arena *arena, const char *bytes, size_t length)
-{
-    const unsigned char *in = (const unsigned char *)bytes;
-    char *out = arena_alloc(arena, (length + 2) / 3 * 4 + 1);
-    char *to = out;
-    for (size_t i = 0; i < length; i += 3, to += 4) {
-        const size_t left = length - i;
-        const uint32_t word = (uint32_t)in[i] << 16 | (left > 1 ? (uint32_t)in[i + 1] << 8 : 0) |
-                              (left > 2 ? (uint32_t)in[i + 2] : 0);
-        to[0] = alphabet[word >> 18];
-        to[1] = alphabet[word >> 12 & 63];
-        to[2] = left > 1 ? alphabet[word >> 6 & 63] : '=';
-        to[3] = left > 2 ? alphabet[word & 63] : '=';
-    }
-    return out;
-}
-
-bool etcd_base64_decode(Arena *arena, const char *text, char **out, size_t *out_length)
-{
-    const size_t length = strlen(text);
-    if (length % 4 != 0)
-        return false;
-    size_t padding = 0;
-    while (padding < 2 && padding < length && text[length - 1 - padding] == '=')
-        padding++;
-
-    char *bytes = arena_alloc(arena, length / 4 * 3 + 1);
-    uint32_t word = 0;
-    size_t used = 0;
-    for (size_t i = 0; i < length; i++) {
-        const char *at = strchr(alphabet, text[i]);
-        const bool is_padding = i >= length - padding;
-        if (at == NULL && !is_padding)
-            return false;
-        word = word << 6 | (is_padding ? 0 : (uint32_t)(at - alphabet));
-        if (i % 4 != 3)
-            continue;
-        bytes[used++] = (char)(word >> 16 & 0xFF);
-        bytes[used++] = (char)(word >> 8 & 0xFF);
-        bytes[used++] = (char)(word & 0xFF);
-    }
-    used -= padding;
-    bytes[used] = '\0';
-    *out = bytes;
-    *out_length = used;
-    return true;
-}
 
 // --- requests
 
 static const char *key_text(Arena *arena, const char *base, const char *key)
 {
     const char *whole = arena_printf(arena, "%s/%s", base, key);
-    return etcd_base64(arena, whole, strlen(whole));
+    return base64_of(arena, whole, strlen(whole));
 }
 
 // "key":"…" of one key, or with "range_end" of the whole prefix.
@@ -68,7 +20,7 @@ static const char *key_fields(Arena *arena, const char *base, const char *key)
         return arena_printf(arena, "\"key\":\"%s\"", key_text(arena, base, key));
     const char *end = arena_printf(arena, "%s0", base); // '0' follows '/'
     return arena_printf(arena, "\"key\":\"%s\",\"range_end\":\"%s\"", key_text(arena, base, ""),
-                        etcd_base64(arena, end, strlen(end)));
+                        base64_of(arena, end, strlen(end)));
 }
 
 static const char *put_fields(Arena *arena, const char *base, const char *key, const char *value,
@@ -76,7 +28,7 @@ static const char *put_fields(Arena *arena, const char *base, const char *key, c
 {
     Text text = text_new(arena);
     text_addf(&text, "%s,\"value\":\"%s\"", key_fields(arena, base, key),
-              etcd_base64(arena, value, strlen(value)));
+              base64_of(arena, value, strlen(value)));
     if (lease != NULL)
         text_addf(&text, ",\"lease\":\"%s\"", lease);
     return text.data;
@@ -193,8 +145,8 @@ static bool read_key(Arena *arena, const char *base, const Tree *kv, RawKey *out
     char *key = NULL, *value = NULL;
     size_t key_length = 0, length = 0;
     const size_t base_length = strlen(base);
-    if (!etcd_base64_decode(arena, tree_get_string(kv, "key", ""), &key, &key_length) ||
-        !etcd_base64_decode(arena, tree_get_string(kv, "value", ""), &value, &length))
+    if (!base64_parse(arena, tree_get_string(kv, "key", ""), &key, &key_length) ||
+        !base64_parse(arena, tree_get_string(kv, "value", ""), &value, &length))
         return false;
     if (strlen(key) != key_length || key_length <= base_length + 1 ||
         memcmp(key, base, base_length) != 0 || key[base_length] != '/')

@@ -1,11 +1,7 @@
-// Requests and replies of etcd's JSON gateway: dcs.md §6. Pure.
+// Requests and replies of etcd's JSON gateway. Pure.
 #pragma once
 #include "common/base/text.h"
 #include "dcs/records.h"
-
-char *etcd_base64(Arena *arena, const char *bytes, size_t length);
-// NUL-terminated beyond *out_length. False when it is not base64.
-bool etcd_base64_decode(Arena *arena, const char *text, char **out, size_t *out_length);
 
 typedef struct {
     Arena *arena;

@@ -1,5 +1,6 @@
-// How the last leader went: DESIGN §5. Deletes by hand, by expiry and by release look alike in the
-// key itself; what else happened in the same revision tells them apart.
+// How the last leader went: docs/store.md, "A leader key that is not there". Deletes by hand, by
+// expiry and by release look alike in the key itself; what else happened in the same revision tells
+// them apart.
 #include "dcs/etcd_cache.h"
 
 #include <stdlib.h>
@@ -188,6 +189,11 @@ void vacancy_leap(VacancyTracker *tracker, const ClusterView *before, const Clus
             set_tampered(tracker, now);
         return;
     }
+    // Somebody may have led in between: what was reserved before is reserved from now on.
+    if (tracker->kind == VACANCY_TAMPERED &&
+        (after->term.mod_revision != before->term.mod_revision ||
+         after->leader.mod_revision != before->leader.mod_revision))
+        tracker->since = now;
     if (somebody_leads(after)) {
         const bool acquired = after->leader.create_revision > before->revision ||
                               term_record_valid(&after->term, &after->leader);

@@ -1,5 +1,5 @@
 // The watcher: one thread that catches up by a listing or a probe, follows the stream from there,
-// and begins again when it ends. dcs.md §8.
+// and begins again when it ends.
 #include "common/os/log.h"
 #include "common/os/retry.h"
 #include "dcs/etcd_store.h"

@@ -1,4 +1,4 @@
-// Patroni's keys and their JSON, both ways (dcs.md §1, §2, §4, §5). Pure: no I/O.
+// Patroni's keys and their JSON, both ways (docs/store.md, "Keys"). Pure: no I/O.
 //
 // A store hands its raw key-value pairs to records_parse and gets the ClusterView; everything that
 // is not what it should be becomes "absent", never an error.

@@ -1,10 +1,10 @@
-// The member record, both ways: dcs.md §4.
+// The member record, both ways.
 #include "dcs/records_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-// What we claim to be: Patroni and its tools read features off this number (dcs.md §13).
+// What we claim to be: Patroni and its tools read features off this number.
 #define EMULATED_PATRONI_VERSION "4.1.4"
 #define DEFAULT_PORT             5432
 

@@ -1,4 +1,4 @@
-// The other values as Patroni writes them: dcs.md §5. Compact JSON, keys in its order.
+// The other values as Patroni writes them. Compact JSON, keys in its order.
 #include "dcs/records_internal.h"
 
 #include <stdlib.h>

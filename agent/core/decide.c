@@ -17,8 +17,8 @@ const char *key_action_name(KeyAction action)
 }
 
 // The fence is lifted only when no process is left to fence, or for a standby that was never told
-// to become a primary (DESIGN §4). While a task runs, the process it is starting may not be seen
-// yet.
+// to become a primary (docs/architecture.md, "The lease and the fence"). While a task runs, the
+// process it is starting may not be seen yet.
 static bool fence_may_go(const Facts *f)
 {
     const ServerView *s = f->server;
@@ -38,9 +38,13 @@ static Instant stop_at(const Facts *f) // when a fast stop must begin to end bef
 }
 
 // A server that was there before us and before any cluster was registered: it may stay a primary
-// until it has claimed the cluster, because nobody else can have been one.
+// until it has claimed the cluster, because nobody else can have been one. Where another store may
+// hold this cluster, that is found out within a ttl.
 static bool may_adopt(const Facts *f)
 {
+    const Instant known_at = instant_plus_ms(f->started_at, f->settings->ttl_ms);
+    if (f->store_known && f->cluster->other_store && !instant_before(f->now, known_at))
+        return false;
     return f->store_known && f->store_ok && is_primary(f) && !f->warden.writer &&
            f->cluster->vacancy.kind == VACANCY_NEVER && !f->cluster->leader.name &&
            !initialize_is_valid(f->cluster->initialize);
@@ -98,6 +102,14 @@ static bool guard_writes(const Facts *f, Decision *d)
     return true;
 }
 
+// It could not be compared with a leader who is one no longer: that must hold up neither the race
+// for its key nor the way to its successor.
+static bool failure_is_outdated(const Facts *f)
+{
+    return f->server->task.kind == TASK_CHECK_DIVERGENCE && f->cluster &&
+           f->memory.task_term != f->cluster->leader.create_revision;
+}
+
 // A task under way: mostly it is waited for.
 static bool task_in_the_way(const Facts *f, Decision *d)
 {
@@ -121,7 +133,7 @@ static bool task_in_the_way(const Facts *f, Decision *d)
         return true;
     }
     const bool urgent = f->request.shutdown || f->warden.terminating;
-    if (!urgent && instant_before(f->now, f->memory.task_retry_at)) {
+    if (!urgent && instant_before(f->now, f->memory.task_retry_at) && !failure_is_outdated(f)) {
         evidence(d, "task=%s error='%.120s'", task_name(task->kind), task->error);
         *d = wait_until(*d, REASON_TASK_FAILED_WAITING, f->memory.task_retry_at);
         return true;
@@ -147,7 +159,7 @@ static bool directory_unknown(const Facts *f, Decision *d)
     if (s->dir == DIR_INACCESSIBLE) {
         *d = with(*d, REASON_DIRECTORY_INACCESSIBLE);
         d->task = TASK_INSPECT;
-        // Nothing to serve from: let somebody else (hazards BS15). Not while it still runs.
+        // Nothing to serve from: let somebody else. Not while it still runs.
         if (f->lease.held && !s->running && !s->remains)
             d->key = KEY_RELEASE;
         return true;

@@ -18,7 +18,9 @@ typedef struct {
     StopMode stop_mode;
     bool checkpoint_first;
     const MemberView *upstream; // NULL: nobody
+    bool clone_by_basebackup;   // TASK_CLONE: not by the configured methods
     uint32_t reserve_through;   // TASK_PROMOTE, and the acquire's intended timeline - 1
+    uint32_t announce;          // the term record is to name this timeline first; 0: as it is
     bool arm;                   // it may write under our lease, and no fence is armed
     bool strike;                // the warden is to stop the server now
     bool unfence;               // no process remains, or a standby that was never promoted

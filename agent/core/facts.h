@@ -39,6 +39,7 @@ typedef struct {
     bool rewound;               // pg_rewind has succeeded, the server has not been started since
     bool recovered;             // single-user recovery was tried since the server last ran
     bool reinit;                // asked for, not yet done
+    bool reinit_from_leader;    // … by a base backup of the leader, whatever else is configured
     bool restarting;            // stopped for a restart, not yet up again
     bool bootstrapping;         // we hold the key to create the cluster
     bool post_bootstrap_done;
@@ -78,12 +79,13 @@ typedef struct {
     bool shutdown; // SIGTERM or SIGINT on a VM; a terminating pod
     bool restart;  // conditions are met, and it is due
     bool restart_scheduled;
-    bool reinit, reinit_force;
+    bool reinit, reinit_force, reinit_from_leader;
     bool reload; // settings differ from what the files say
 } RequestFacts;
 
 typedef struct {
-    Instant now, started_at;
+    Instant now;
+    Instant started_at; // since when this agent sees the store
     int64_t wall_us;
     const Settings *settings;
     bool store_known; // a view has been read since the agent started

@@ -141,7 +141,7 @@ static bool drop_request(const Facts *f, Decision *d, Reason reason)
     return true;
 }
 
-// A candidate that does not stream would never get the end of our WAL (hazards LR29).
+// A candidate that does not stream would never get the end of our WAL.
 static bool streams_from_us(const Facts *f, const char *member)
 {
     for (size_t i = 0; i < f->server->sender_count; i++)

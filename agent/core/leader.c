@@ -59,7 +59,7 @@ static bool history_is_old(const Facts *f)
                : last->new_leader == NULL;
 }
 
-// Keys the leader keeps right (ha.md §4 C7, C8; §12 history). Best effort, by compare-and-swap.
+// Keys the leader keeps right (docs/store.md, "Keys"). Best effort, by compare-and-swap.
 static void upkeep(const Facts *f, Decision *d)
 {
     const ClusterView *c = f->cluster;
@@ -69,10 +69,9 @@ static void upkeep(const Facts *f, Decision *d)
     d->write_config = !c->config && !c->config_invalid && f->settings->dynamic;
     if (f->server->history.parent_count > 0 || f->server->timeline == 1)
         d->write_history = history_is_old(f);
-    const bool ours =
-        term_record_valid(&c->term, &c->leader) && c->leader.create_revision == f->lease.term;
-    if (f->server->timeline != 0 && c->leader.create_revision == f->lease.term)
-        d->confirm_term = !ours || !c->term.confirmed || c->term.timeline != f->server->timeline;
+    if (f->server->timeline != 0 && f->leader_is_us)
+        d->confirm_term =
+            !record_is_ours(f) || !c->term.confirmed || c->term.timeline != f->server->timeline;
 }
 
 static bool cannot_start(const Facts *f)
@@ -119,8 +118,7 @@ static Decision decide_stopped(const Facts *f, Decision d)
     // as a standby and is promoted, which gives it a timeline of its own.
     const bool was_primary =
         f->memory.primary_term == f->lease.term ||
-        (term_record_valid(&c->term, &c->leader) && c->term.confirmed &&
-         c->leader.create_revision == f->lease.term && c->term.timeline == s->control.timeline);
+        (record_is_ours(f) && c->term.confirmed && c->term.timeline == s->control.timeline);
     if (was_primary && !s->standby_signal)
         return start_primary(f, d, f->memory.restarting ? REASON_RESTART : REASON_LEADER_CRASHED);
     d.memory.promoted_term = 0;
@@ -155,7 +153,7 @@ static Decision decide_promotion(const Facts *f, Decision d)
     if (f->settings->standby_cluster) // its writer is elsewhere
         return with(d, REASON_MODE_UNSUPPORTED);
     // The record of our own acquire says which timelines are taken: without it none may be chosen.
-    if (f->cluster->leader.create_revision != f->lease.term)
+    if (!f->leader_is_us)
         return wait_until(d, REASON_RACE_WON, instant_plus_ms(f->now, 20));
     if (f->memory.promoted_term == f->lease.term) {
         if (instant_ms_between(f->memory.promote_at, f->now) > timeout &&
@@ -165,8 +163,15 @@ static Decision decide_promotion(const Facts *f, Decision d)
     }
     if (!f->store_ok) // the proof that must come before a promote cannot be had
         return with(d, REASON_STORE_UNREACHABLE);
-    d = with_task(d, REASON_LEADER_PROMOTE, TASK_PROMOTE);
     d.reserve_through = race_reserve_through(f);
+    // A second promotion in one term: whoever comes after us must know of this number, too.
+    const TermRecord *term = &f->cluster->term;
+    if (!record_is_ours(f) || term->confirmed || term->timeline != d.reserve_through + 1) {
+        d.announce = d.reserve_through + 1;
+        evidence(&d, "announce=%u", d.announce);
+        return wait_until(d, REASON_LEADER_PROMOTE, instant_plus_ms(f->now, 50));
+    }
+    d = with_task(d, REASON_LEADER_PROMOTE, TASK_PROMOTE);
     evidence(&d, "timeline=%u reserve_through=%u", f->server->timeline, d.reserve_through);
     d.memory.promoted_term = f->lease.term;
     d.memory.promote_at = f->now;

@@ -35,7 +35,7 @@ static void digest_success(Memory *m, const Facts *f, const TaskView *task)
     case TASK_CLONE:
         m->diverged_term = 0;
         m->rewind_failures = 0;
-        m->reinit = m->rewound = m->recovered = false;
+        m->reinit = m->reinit_from_leader = m->rewound = m->recovered = false;
         m->checked_term = m->task_term;
         break;
     case TASK_WIPE:
@@ -76,8 +76,9 @@ static void digest_failure(Memory *m, const TaskView *task)
         m->bootstrap_failed = true;
     if (task->kind == TASK_BOOTSTRAP || task->kind == TASK_POST_BOOTSTRAP)
         m->bootstrap_failed = true;
-    if (task->kind == TASK_REWIND && !task->unchanged) {
-        // Another leader is another chance; and a source that went away in the middle is one, too.
+    // A source that went away in the middle is no proof against the rewind, and
+    // another leader is another chance.
+    if (task->kind == TASK_REWIND && !task->unchanged && !task->source_lost) {
         m->rewind_failures = m->rewind_failed_term == m->task_term ? m->rewind_failures + 1 : 1;
         m->rewind_failed_term = m->task_term;
     }
@@ -149,7 +150,9 @@ Memory memory_digest(const Facts *f)
                 m.handover = HANDOVER_NONE;
         }
     }
-    if (f->request.reinit)
+    if (f->request.reinit) {
         m.reinit = true;
+        m.reinit_from_leader = f->request.reinit_from_leader;
+    }
     return m;
 }

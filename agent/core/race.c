@@ -1,6 +1,6 @@
-// Who may take the lease (ha.md §10.2, §10.3). Other than in the reference, ancestry always counts:
-// a WAL position is compared only along the cluster's own history, so a dead branch with a large
-// LSN never wins (hazards LR10, LR11), and a timeline number is never used twice.
+// Who may take the lease. Other than in Patroni, ancestry always counts: a WAL position is compared
+// only along the cluster's own history, so a dead branch with a large LSN never wins, and a
+// timeline number is never used twice.
 #include "agent/core/rules.h"
 
 #include "common/base/text.h"
@@ -94,7 +94,7 @@ RaceVerdict race_judge(const Facts *f, bool manual)
             return no(REASON_RACE_DIVERGED, p->name);
         if (order > 0)
             return no(REASON_RACE_BEHIND, p->name);
-        // The former leader's priority must not make everybody wait for it (hazards LR5).
+        // The former leader's priority must not make everybody wait for it.
         if (order == 0 && p->failover_priority > f->settings->tags.failover_priority &&
             !str_ieq(p->name, former))
             return no(REASON_RACE_PRIORITY, p->name);
@@ -113,14 +113,11 @@ uint32_t race_reserve_through(const Facts *f)
     for (size_t i = 0; i < f->peers.count; i++)
         if (f->peers.answers[i].reachable && f->peers.answers[i].position.timeline > highest)
             highest = f->peers.answers[i].position.timeline;
-    // The announced timeline of the term we hold is the one we are about to take.
-    const bool mine = f->lease.held && term_record_valid(&f->cluster->term, &f->cluster->leader) &&
-                      f->cluster->leader.create_revision == f->lease.term;
-    if (!mine && announced > highest)
-        highest = announced;
-    if (mine && announced > 0 && announced - 1 > highest)
-        highest = announced - 1;
-    return highest;
+    // The announced timeline of the term we hold is the one we are about to take; confirmed, it has
+    // been taken.
+    const bool free = record_is_ours(f) && !f->cluster->term.confirmed && announced > 0;
+    const uint32_t taken = free ? announced - 1 : announced;
+    return taken > highest ? taken : highest;
 }
 
 const PeerAnswer *race_successor(const Facts *f, const char *name, Lsn at_least)

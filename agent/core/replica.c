@@ -55,7 +55,7 @@ static bool rewind_failed(const Facts *f, const Memory *m)
            m->rewind_failed_term == f->cluster->leader.create_revision;
 }
 
-// Proven divergence, server stopped (ha.md §15.3 step).
+// Proven divergence, server stopped (docs/architecture.md, "Divergence").
 static Decision mend(const Facts *f, Decision d, const MemberView *leader)
 {
     const PostgresSettings *pg = &f->settings->postgresql;
@@ -135,7 +135,9 @@ static Decision decide_reinit(const Facts *f, Decision d, const MemberView *lead
     // Wiped first, and by name: TASK_CLONE itself refuses a directory that is not ours to wipe.
     if (f->server->dir == DIR_VALID)
         return with_task(d, REASON_REINITIALIZE, TASK_WIPE);
-    return about(f, d, REASON_REINITIALIZE, TASK_CLONE, clone_source(f, leader));
+    d.clone_by_basebackup = d.memory.reinit_from_leader;
+    return about(f, d, REASON_REINITIALIZE, TASK_CLONE,
+                 d.memory.reinit_from_leader ? leader : clone_source(f, leader));
 }
 
 // Does it stream from where it should?

@@ -91,6 +91,13 @@ const MemberView *upstream_of(const Facts *f, const MemberView *leader)
     return leader->host ? leader : NULL;
 }
 
+bool record_is_ours(const Facts *f)
+{
+    const ClusterView *c = f->cluster;
+    return f->leader_is_us && f->lease.held && term_record_valid(&c->term, &c->leader) &&
+           str_ieq(c->term.holder, f->settings->name);
+}
+
 FailoverDue failover_due(const Facts *f)
 {
     const FailoverView *request = &f->cluster->failover;
@@ -103,6 +110,7 @@ FailoverDue failover_due(const Facts *f)
     const int64_t late_ms = (f->wall_us - request->scheduled_us) / 1000;
     if (late_ms < 0)
         return FAILOVER_NOT_YET;
-    // Patroni's window (ha.md §3): later than this it is not what the operator meant any more.
+    // Patroni: half a loop_wait more than one. Later than this it is not what the operator meant
+    // any more.
     return 2 * late_ms > 3 * f->settings->loop_wait_ms ? FAILOVER_STALE : FAILOVER_DUE;
 }

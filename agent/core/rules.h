@@ -4,10 +4,10 @@
 
 // Could the local server be taking writes, or begin to at any moment? Silence is not "no".
 bool may_write(const Facts *f);
-// The server is up as a standby, or as a primary, and has said so.
 // The fence has struck, and stands: no process of ours reaches user mode again, even if one is
-// stuck in the kernel and cannot be reaped (DESIGN §4).
+// stuck in the kernel and cannot be reaped (docs/architecture.md, "The warden").
 bool is_struck(const Facts *f);
+// The server is up as a standby, or as a primary, and has said so.
 bool is_standby(const Facts *f);
 bool is_primary(const Facts *f);
 bool directory_usable(const Facts *f);
@@ -18,8 +18,11 @@ Decision with(Decision d, Reason reason);
 Decision with_task(Decision d, Reason reason, TaskKind task);
 Decision wait_until(Decision d, Reason reason, Instant at);
 void evidence(Decision *d, const char *fmt, ...) PRINTF_LIKE(2, 3);
-// Whom this member is to follow when leader leads: replicatefrom, nostream (ha.md §15.1).
+// Whom this member is to follow when leader leads: replicatefrom, nostream.
 const MemberView *upstream_of(const Facts *f, const MemberView *leader);
+// The term record in the view was written by the acquire whose term we hold. A create_revision
+// alone does not say so: who acquires over a key that somebody wrote by hand inherits its.
+bool record_is_ours(const Facts *f);
 // Is the failover key a request for now (nothing scheduled, or due)?
 typedef enum { FAILOVER_NONE, FAILOVER_NOT_YET, FAILOVER_DUE, FAILOVER_STALE } FailoverDue;
 FailoverDue failover_due(const Facts *f);
@@ -30,9 +33,9 @@ typedef struct {
     Reason reason;   // why, or why not
     const char *who; // the member that stands before us, NULL: none
 } RaceVerdict;
-// Before asking anybody: may this member stand at all? (ha.md §10.2)
+// Before asking anybody: may this member stand at all?
 RaceVerdict race_may_stand(const Facts *f, bool manual);
-// With the peers' answers (ha.md §10.3, with ancestry always checked).
+// With the peers' answers, ancestry always checked.
 RaceVerdict race_judge(const Facts *f, bool manual);
 // The highest timeline anybody has used or announced: never to be used again.
 uint32_t race_reserve_through(const Facts *f);

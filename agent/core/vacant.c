@@ -13,23 +13,6 @@ static Decision acquire(const Facts *f, Decision d, Reason reason)
     return d;
 }
 
-static Decision decide_empty(const Facts *f, Decision d)
-{
-    const ClusterView *c = f->cluster;
-    if (c->initialize && !initialize_is_valid(c->initialize))
-        return with(d, REASON_BOOTSTRAP_WAIT);
-    // A creation that was given up leaves a record behind, of a term that never led anything.
-    const bool led = c->term.present && (c->term.confirmed || c->term.parent_timeline != 0);
-    if (c->initialize || c->leader.name || led)
-        return with(d, REASON_CLONE_WAIT);
-    if (!f->settings->bootstrap.present || f->settings->tags.nofailover)
-        return with(d, REASON_BOOTSTRAP_NOT_ALLOWED);
-    d = acquire(f, d, REASON_BOOTSTRAP_CLAIM);
-    d.acquire_bootstrap = true;
-    d.memory.bootstrap_failed = d.memory.post_bootstrap_done = false;
-    return d;
-}
-
 // Its holder may still be writing under a lease that has not ended: nobody may pass, and no request
 // either.
 static bool is_reserved(const Facts *f, Decision *d)
@@ -41,6 +24,40 @@ static bool is_reserved(const Facts *f, Decision *d)
     evidence(d, "holder=%s", str_or(v->holder, "?"));
     *d = wait_until(*d, REASON_RACE_RESERVED, free_at);
     return true;
+}
+
+// Somebody who looks in another place may lead this cluster, or have made it (docs/kubernetes.md,
+// "The store"). Nobody may pass, and no request either.
+static bool is_kept_elsewhere(const Facts *f, Decision *d)
+{
+    const char *why = f->cluster->other_store;
+    if (why == NULL)
+        return false;
+    evidence(d, "found='%s'", why);
+    *d = with(*d, REASON_OTHER_STORE_IN_USE);
+    return true;
+}
+
+// With no data of our own: wait for somebody who has some, or create the cluster.
+static Decision decide_empty(const Facts *f, Decision d)
+{
+    const ClusterView *c = f->cluster;
+    if (c->initialize && !initialize_is_valid(c->initialize))
+        return with(d, REASON_BOOTSTRAP_WAIT);
+    // A creation that was given up leaves a record behind, of a term that never led anything.
+    const bool led = c->term.present && (c->term.confirmed || c->term.parent_timeline != 0);
+    if (c->initialize || led)
+        return with(d, REASON_CLONE_WAIT);
+    if (!f->settings->bootstrap.present || f->settings->tags.nofailover)
+        return with(d, REASON_BOOTSTRAP_NOT_ALLOWED);
+    // A store that was emptied, or a leader key written, by hand: whoever led before has its ttl to
+    // put things right. After that such a key stands for nobody, and bars nobody.
+    if (is_kept_elsewhere(f, &d) || is_reserved(f, &d))
+        return d;
+    d = acquire(f, d, REASON_BOOTSTRAP_CLAIM);
+    d.acquire_bootstrap = true;
+    d.memory.bootstrap_failed = d.memory.post_bootstrap_done = false;
+    return d;
 }
 
 // The key is free, but others may be about to show up who should have it.
@@ -80,7 +97,7 @@ static const PeerAnswer *fit_peer(const Facts *f, const char *name)
     return NULL;
 }
 
-// A request in the failover key steers the race (ha.md §10.4). True: somebody else goes first.
+// A request in the failover key steers the race. True: somebody else goes first.
 static bool request_yields(const Facts *f, Decision *d)
 {
     const FailoverView *request = &f->cluster->failover;
@@ -114,7 +131,7 @@ static Decision race(const Facts *f, Decision d)
 {
     const bool requested = failover_due(f) == FAILOVER_DUE;
     const bool manual = requested && str_ieq(f->cluster->failover.candidate, f->settings->name);
-    if (is_reserved(f, &d) || (!manual && must_wait(f, &d)))
+    if (is_kept_elsewhere(f, &d) || is_reserved(f, &d) || (!manual && must_wait(f, &d)))
         return d;
     const RaceVerdict stand = race_may_stand(f, manual);
     if (!stand.eligible)
@@ -142,7 +159,7 @@ Decision decide_vacant(const Facts *f, Decision d)
     if (s->dir == DIR_MISSING || s->dir == DIR_PARTIAL)
         return decide_empty(f, d);
     if (is_primary(f)) // guard_writes let it pass: nobody has registered this cluster yet
-        return acquire(f, d, REASON_ADOPT_CLUSTER);
+        return is_kept_elsewhere(f, &d) ? d : acquire(f, d, REASON_ADOPT_CLUSTER);
     if (!s->running) {
         // A moment after releasing, the successor is about to appear: then start following it.
         if (instant_is_set(f->memory.released_at) &&

@@ -1,4 +1,4 @@
-// Argument vectors: the postmaster's, users' commands and option lists (config.md §10, §13, §14).
+// Argument vectors: the postmaster's, users' commands and option lists.
 #pragma once
 #include "agent/postgres/conf_text.h"
 #include "common/model/server_view.h"

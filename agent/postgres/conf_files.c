@@ -1,5 +1,5 @@
-// The configuration files on disk (config.md §7): which there are, when each is written, and how
-// one that went missing comes back. Their text is conf_text.c's.
+// The configuration files on disk: which there are, when each is written, and how one that went
+// missing comes back. Their text is conf_text.c's.
 #include "agent/postgres/task.h"
 
 #include "common/os/log.h"

@@ -1,6 +1,5 @@
-// The text of the configuration files, pure (config.md §7, §8). The same input gives the same
-// bytes: sorted names, one order of keywords, so that an unchanged setting never looks like a
-// change.
+// The text of the configuration files, pure. The same input gives the same bytes: sorted names, one
+// order of keywords, so that an unchanged setting never looks like a change.
 #pragma once
 #include "common/model/settings.h"
 
@@ -31,7 +30,7 @@ const char *conf_recovery_block(const char *file);
 const char *conf_upstream_of(Arena *arena, const char *file); // as noted; NULL: nobody
 
 // postgresql.auto.conf without the lines that set recovery settings: ALTER SYSTEM must not overrule
-// whom we follow (hazards.md CF7).
+// whom we follow.
 char *conf_auto_sanitized(Arena *arena, const char *file);
 
 char *conf_lines(Arena *arena, const StringList *lines); // pg_hba.conf, pg_ident.conf

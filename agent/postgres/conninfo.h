@@ -1,5 +1,5 @@
 // Connection strings and password files, pure: parameters in Patroni's order, because the text ends
-// up in primary_conninfo and is compared there (config.md §8, §9).
+// up in primary_conninfo and is compared there.
 #pragma once
 #include "common/model/settings.h"
 
@@ -32,8 +32,8 @@ ConnParams conn_params_of(Arena *arena, const ConnTarget *target);
 char *conn_params_text(Arena *arena, const ConnParams *params);
 const char *conn_params_get(const ConnParams *params, const char *keyword); // NULL: not there
 
-// Where we reach our own server (config.md §5): a socket directory, "localhost" or an address.
-// NULL: libpq's default socket directory.
+// Where we reach our own server: a socket directory, "localhost" or an address. NULL: libpq's
+// default socket directory.
 const char *local_host(Arena *arena, const PostgresSettings *settings);
 
 // "postgres://host:port/db": the database, or NULL.

@@ -1,5 +1,5 @@
 // What pg_controldata prints, read defensively: a line that is missing or that we cannot read
-// leaves its field "not known", and nothing is concluded from that (hazards.md DM41).
+// leaves its field "not known", and nothing is concluded from that.
 #pragma once
 #include "common/base/error.h"
 #include "common/model/server_view.h"

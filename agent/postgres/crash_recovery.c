@@ -1,5 +1,4 @@
-// Single-user recovery of a directory that was not shut down cleanly, before a rewind (ha.md §9
-// R4).
+// Single-user recovery of a directory that was not shut down cleanly, before a rewind.
 #include "agent/postgres/task.h"
 
 #include <string.h>
@@ -56,8 +55,7 @@ bool task_crash_recovery(TaskRun *run, Error *err)
         return false;
     if (run->seen.dir != DIR_VALID)
         return error_set(err, ERR_INVALID, "%s is no data directory", run->pg->data_dir);
-    // backup_label means a base backup that never ran: recovering it as a crash would ruin it
-    // (hazards.md RW18).
+    // backup_label means a base backup that never ran: recovering it as a crash would ruin it.
     if (run->seen.from_backup)
         return error_set(err, ERR_INVALID, "%s is a base backup that was not started yet",
                          run->pg->data_dir);

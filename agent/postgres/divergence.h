@@ -1,4 +1,4 @@
-// Does our WAL lie on the leader's history? The rules D1 to D5 of ha.md §15.3, pure.
+// Does our WAL lie on the leader's history? docs/architecture.md, "Divergence". Pure.
 #pragma once
 #include "common/model/server_view.h"
 

@@ -45,7 +45,7 @@ bool identify_history(PgConn *pg, Arena *arena, uint32_t timeline, Deadline dead
     if (!pg_query(pg, sql, deadline, &rows, err))
         return false;
     const char *content = pg_text(rows, 0, 1);
-    if (content == NULL) // "no row" is no answer, and above all not "not needed" (ha.md Q15)
+    if (content == NULL) // "no row" is no answer, and above all not "not needed"
         return error_set(err, ERR_INVALID, "%s: no answer", sql);
     return timeline_parse_history(arena, timeline, content, out, err);
 }

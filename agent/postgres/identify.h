@@ -1,5 +1,5 @@
 // IDENTIFY_SYSTEM and TIMELINE_HISTORY over a replication connection: the one way to ask a server
-// for the timeline of its WAL, of a standby the one it replays (hazards.md RW7).
+// for the timeline of its WAL, of a standby the one it replays.
 // PostgreSQL docs, "Streaming Replication Protocol".
 #pragma once
 #include "agent/postgres/pg_conn.h"

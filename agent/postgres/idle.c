@@ -5,6 +5,8 @@
 #include "common/os/log.h"
 
 #define PROMOTION_POLL_MS 3
+#define NUDGE_UNTAKEN_MS  20  // an order is taken at once, or slept through
+#define NUDGE_FIRST_MS    200 // taken, but slept on: past what a promotion takes
 #define CONNECT_MS        2000
 #define LEAVE_MS          20
 #define SELF_AGAIN_MS     2000
@@ -39,6 +41,31 @@ static void look_for_history(TaskRun *run)
 
 // --- the end of a promotion, seen within milliseconds so that the turn need not poll for it
 
+// Between two tries to stream, PostgreSQL's startup process sleeps up to
+// wal_retrieve_retry_interval. When a WAL receiver ends in the same moment it goes to sleep on the
+// order, taken (the file that carries it is gone) or not; and right after the old primary's end
+// receivers do end. Any wake-up will do, and a reload is the one that changes nothing.
+static void nudge(TaskRun *run)
+{
+    LocalServer *server = run->server;
+    const Instant now = clock_now(server->clock), asked = server->worker.promotion_asked;
+    const int64_t asked_ms = instant_ms_between(asked, now);
+    const int64_t last_ms = instant_is_set(server->worker.promotion_nudged)
+                                ? instant_ms_between(asked, server->worker.promotion_nudged)
+                                : 0;
+    const bool late = asked_ms >= NUDGE_FIRST_MS;
+    if (asked_ms < NUDGE_UNTAKEN_MS || asked_ms < 2 * last_ms || (!late && last_ms > 0))
+        return;
+    if (!late && disk_kind(run->disk, data_path(run, "promote")) != PATH_FILE)
+        return;
+    server->worker.promotion_nudged = now;
+    log_debug("waking the startup process for the promotion asked_ms=%lld", (long long)asked_ms);
+    Error err;
+    if (!pg_exec(server->worker.promotion, "SELECT pg_reload_conf()",
+                 deadline_in(server->clock, CONNECT_MS), &err))
+        log_debug("not woken error='%s'", err.text);
+}
+
 static bool still_promoting(TaskRun *run)
 {
     LocalServer *server = run->server;
@@ -51,12 +78,14 @@ static bool still_promoting(TaskRun *run)
     if (!pg_query(server->worker.promotion, "SELECT pg_is_in_recovery()",
                   deadline_in(server->clock, CONNECT_MS), &rows, &err))
         return false;
-    if (str_eq(pg_text(rows, 0, 0), "t"))
+    if (str_eq(pg_text(rows, 0, 0), "t")) {
+        nudge(run);
         return true;
+    }
     server_wake(server->event_fd);
-    // Until the first checkpoint on the new timeline nobody can be rewound to follow us (ha.md
-    // §12), and PostgreSQL's own is spread over minutes. It is asked for and left to itself: the
-    // session ends here, the checkpoint does not.
+    // Until the first checkpoint on the new timeline nobody can be rewound to follow us, and
+    // PostgreSQL's own is spread over minutes. It is asked for and left to itself: the session ends
+    // here, the checkpoint does not.
     if (!pg_exec(server->worker.promotion, "CHECKPOINT", deadline_in(server->clock, LEAVE_MS),
                  &err))
         log_debug("checkpoint asked for after the promotion, not waited for");

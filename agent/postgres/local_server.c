@@ -103,6 +103,7 @@ static void run_job(LocalServer *server, Job *job)
     view->ended_at = clock_now(server->clock);
     view->ok = ok;
     view->unchanged = !ok && !run.changed;
+    view->source_lost = !ok && run.source_lost;
     view->divergence = run.divergence;
     (void)copy_text(view->error, sizeof view->error, ok ? "" : err.text); // same size
     server->job = NULL;

@@ -1,5 +1,5 @@
 // Which settings wait for a restart: those that differ from what we want although we wrote them,
-// and those that PostgreSQL itself marks (an ALTER SYSTEM, a file edited by hand). config.md §11.
+// and those that PostgreSQL itself marks (an ALTER SYSTEM, a file edited by hand).
 #include "agent/postgres/task.h"
 
 #include <math.h>

@@ -25,7 +25,7 @@ typedef struct {
 } PgConnectOptions;
 
 // What every session of ours sets: nothing waits for an absent synchronous standby, nobody's
-// functions or statement logs get in between (hazards.md SY8, CF19).
+// functions or statement logs get in between.
 #define PG_OPTIONS_OURS                                                                            \
     "-c statement_timeout=2000 -c search_path=pg_catalog -c synchronous_commit=local "             \
     "-c lc_messages=C -c pg_stat_statements.track=none"

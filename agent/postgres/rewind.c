@@ -1,4 +1,4 @@
-// pg_rewind, and what must hold before and after it (ha.md §15.4).
+// pg_rewind, and what must hold before and after it.
 #include "agent/postgres/divergence.h"
 #include "agent/postgres/task.h"
 
@@ -25,6 +25,7 @@ bool rewind_is_half_done(TaskRun *run)
 typedef struct {
     bool in_recovery, superuser;
     uint32_t timeline, control_timeline;
+    char started[40]; // when its postmaster was
 } Source;
 
 static bool look_at_source(TaskRun *run, PgConn *pg, Source *out, Error *err)
@@ -36,7 +37,8 @@ static bool look_at_source(TaskRun *run, PgConn *pg, Source *out, Error *err)
                   "SELECT r, CASE WHEN r THEN '0/0' ELSE"
                   " '0/' || substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8) END,"
                   " (SELECT timeline_id FROM pg_control_checkpoint()),"
-                  " current_setting('is_superuser')"
+                  " current_setting('is_superuser'),"
+                  " extract(epoch FROM pg_postmaster_start_time())"
                   " FROM (SELECT pg_is_in_recovery() AS r OFFSET 0) AS x",
                   task_deadline(run, QUERY_MS), &rows, err))
         return false;
@@ -47,43 +49,51 @@ static bool look_at_source(TaskRun *run, PgConn *pg, Source *out, Error *err)
                     .timeline = (uint32_t)timeline,
                     .control_timeline = (uint32_t)control,
                     .superuser = str_eq(pg_text(rows, 0, 3), "on")};
-    return true;
+    return copy_text(out->started, sizeof out->started, pg_text(rows, 0, 4)) ||
+           error_set(err, ERR_INVALID, "answer of an unknown shape");
 }
 
 // pg_rewind reads the source's control file: before the first checkpoint on a new timeline it would
-// find the old one there and see nothing to do (hazards.md RW20).
-static bool source_gate(TaskRun *run, Error *err)
+// find the old one there and see nothing to do.
+static bool source_gate(TaskRun *run, Source *source, Error *err)
 {
     AUTO(pg_release) PgConn *pg = NULL;
-    Source source;
     task_phase(run, "looking at the leader");
     if (run->task->upstream.checkpoint_pending)
         return error_set(err, ERR_UNAVAILABLE, "leader %s has not made its checkpoint yet",
                          str_or(run->task->upstream.member, "?"));
     if (!task_connect_upstream(run, rewind_auth(run->pg), false, &pg, err) ||
-        !look_at_source(run, pg, &source, err))
+        !look_at_source(run, pg, source, err))
         return error_wrap(err, "leader");
-    if (!source.in_recovery && source.timeline != source.control_timeline && source.superuser) {
+    if (!source->in_recovery && source->timeline != source->control_timeline && source->superuser) {
         task_phase(run, "checkpoint on the leader");
         if (!pg_exec(pg, "CHECKPOINT", task_deadline(run, CHECKPOINT_MS), err) ||
-            !look_at_source(run, pg, &source, err))
+            !look_at_source(run, pg, source, err))
             return error_wrap(err, "leader");
     }
-    if (source.in_recovery)
+    if (source->in_recovery)
         return error_set(err, ERR_UNAVAILABLE,
                          "leader %s is in recovery: only a primary can be "
                          "the source of a rewind",
                          str_or(run->task->upstream.member, "?"));
-    if (source.timeline != source.control_timeline)
+    if (source->timeline != source->control_timeline)
         return error_set(err, ERR_UNAVAILABLE,
                          "leader %s is on timeline %u, its control file still "
                          "on %u: a checkpoint is needed there",
-                         str_or(run->task->upstream.member, "?"), source.timeline,
-                         source.control_timeline);
+                         str_or(run->task->upstream.member, "?"), source->timeline,
+                         source->control_timeline);
     return true;
 }
 
-// --- WAL that was not archived yet (hazards.md RW12)
+// Was it the source's end that ended the rewind? Then that says nothing of the next try.
+static bool source_has_gone(TaskRun *run, const Source *before)
+{
+    Source now;
+    Error ignored = {0};
+    return !source_gate(run, &now, &ignored) || !str_eq(now.started, before->started);
+}
+
+// --- WAL that was not archived yet
 
 static bool setting_of_stopped(TaskRun *run, const char *name, const char **out, Error *err)
 {
@@ -243,9 +253,9 @@ static bool finish(TaskRun *run, Error *err)
            inspect_directory(run, err) && inspect_control(run, err);
 }
 
-static bool prepare(TaskRun *run, DivergenceFacts *leader, Error *err)
+static bool prepare(TaskRun *run, Source *source, DivergenceFacts *leader, Error *err)
 {
-    if (!source_gate(run, err) || !leader_facts(run, leader, err))
+    if (!source_gate(run, source, err) || !leader_facts(run, leader, err))
         return false;
     if (!stop_server(run, STOP_FAST, false, err) || !inspect_directory(run, err))
         return false;
@@ -265,15 +275,19 @@ static bool prepare(TaskRun *run, DivergenceFacts *leader, Error *err)
 
 bool task_rewind(TaskRun *run, Error *err)
 {
+    Source source;
     DivergenceFacts leader = {0};
-    bool ok = prepare(run, &leader, err);
+    bool ok = prepare(run, &source, &leader, err);
     // A half-rewound directory was saved from at the first try, and can no longer be read.
     if (ok && !rewind_is_half_done(run)) {
         ok = recover_single_user(run, err) && save_lost_writes(run, &leader.leader_history, err);
         if (ok)
             archive_ready(run);
     }
-    ok = ok && run_rewind(run, err) && finish(run, err);
+    if (ok) {
+        ok = run_rewind(run, err) && finish(run, err);
+        run->source_lost = !ok && source_has_gone(run, &source);
+    }
     if (!postmaster_runs(run->server, NULL))
         inspect_publish(run);
     return ok || error_wrap(err, "rewind");

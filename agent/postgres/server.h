@@ -42,10 +42,9 @@ typedef struct {
     void (*cancel)(Server *);
     // New settings, copied: what differs in the files is written by the next task that writes them.
     void (*configure)(Server *, const Settings *);
-    // Replication slots: creates and drops what is missing or superfluous, by one query each.
-    // wanted: physical slots by name with the LSN they may be advanced to (0: leave).
-    bool (*sync_slots)(Server *, const char *const *wanted, const Lsn *advance, size_t count,
-                       Deadline, Error *);
+    // Physical replication slots, by one query a step. False: one of them failed, *err says which;
+    // the others were tried all the same.
+    bool (*sync_slots)(Server *, const SlotStep *steps, size_t count, Deadline, Error *);
     int (*event_fd)(Server *); // readable when a task has ended; read it to clear
     void (*free)(Server *);
 } ServerOps;

@@ -97,7 +97,8 @@ typedef struct LocalServer {
         Upstream upstream;
         Instant probe_at;
         Instant settings_checked; // the postmaster whose settings were compared last
-        Instant promotion_until;  // watch for the end of recovery until then
+        Instant promotion_asked, promotion_nudged;
+        Instant promotion_until; // watch for the end of recovery until then
         PgConn *promotion;
         PgConn *spare;      // open, so that a task in a hurry need not connect; NULL: none
         Instant spare_of;   // the postmaster it is connected to
@@ -119,7 +120,7 @@ void server_drain(int fd);
 // observe.c
 void server_observe(Server *base, Arena *arena, Deadline deadline, ServerView *out);
 // slots.c
-bool server_sync_slots(Server *base, const char *const *wanted, const Lsn *advance, size_t count,
-                       Deadline deadline, Error *err);
+bool server_sync_slots(Server *base, const SlotStep *steps, size_t count, Deadline deadline,
+                       Error *err);
 // idle.c: the disk thread's small jobs. Returns how long it may sleep, in ms.
 int64_t server_idle(LocalServer *server, SettingsCopy *settings);

@@ -57,14 +57,6 @@ static const Tree *copy_tree(Arena *arena, const Tree *tree)
     return tree == NULL ? NULL : tree_copy(arena, tree);
 }
 
-static StringList copy_list(Arena *arena, const StringList *from)
-{
-    StringList to = {0};
-    for (size_t i = 0; i < from->count; i++)
-        string_list_add(&to, arena, arena_strdup(arena, from->items[i]));
-    return to;
-}
-
 static PostgresSettings copy_postgres(Arena *arena, const PostgresSettings *from)
 {
     PostgresSettings to = *from;
@@ -75,10 +67,10 @@ static PostgresSettings copy_postgres(Arena *arena, const PostgresSettings *from
     to.parameters = copy_tree(arena, from->parameters);
     to.controlled = copy_tree(arena, from->controlled);
     to.recovery_conf = copy_tree(arena, from->recovery_conf);
-    to.pg_hba = copy_list(arena, &from->pg_hba);
-    to.pg_ident = copy_list(arena, &from->pg_ident);
+    to.pg_hba = string_list_copy(arena, &from->pg_hba);
+    to.pg_ident = string_list_copy(arena, &from->pg_ident);
     to.basebackup = copy_tree(arena, from->basebackup);
-    to.create_replica_methods = copy_list(arena, &from->create_replica_methods);
+    to.create_replica_methods = string_list_copy(arena, &from->create_replica_methods);
     to.section = copy_tree(arena, from->section);
     return to;
 }
@@ -89,7 +81,7 @@ static BootstrapSettings copy_bootstrap(Arena *arena, const BootstrapSettings *f
                             .dcs = copy_tree(arena, from->dcs),
                             .method = arena_strdup(arena, from->method),
                             .initdb = copy_tree(arena, from->initdb),
-                            .pg_hba = copy_list(arena, &from->pg_hba),
+                            .pg_hba = string_list_copy(arena, &from->pg_hba),
                             .post_bootstrap = arena_strdup(arena, from->post_bootstrap),
                             .section = copy_tree(arena, from->section)};
     return to;

@@ -15,6 +15,7 @@ typedef struct {
     Disk *disk;
     int interrupt_fd;      // readable: stop waiting
     bool changed;          // something was changed: no longer safe to call it "unchanged"
+    bool source_lost;      // TASK_REWIND
     Divergence divergence; // TASK_CHECK_DIVERGENCE
     Inspection seen;       // by the last task_inspect of this task
 } TaskRun;

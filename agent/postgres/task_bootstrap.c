@@ -1,5 +1,5 @@
 // A new cluster: initdb or the user's own way, then its files; later, on the running server, the
-// roles (config.md §12).
+// roles.
 #include "agent/postgres/task.h"
 
 #include "common/os/log.h"
@@ -197,7 +197,7 @@ bool task_bootstrap(TaskRun *run, Error *err)
 
 // --- afterwards, on the running primary
 
-// Nothing of what follows may reach a log, a statistics view or an audit trail (hazards.md BS18).
+// Nothing of what follows may reach a log, a statistics view or an audit trail.
 static const char quiet[] = "SET log_statement = none; SET log_min_duration_statement = -1;"
                             " SET log_min_error_statement = panic; SET log_duration = off;"
                             " SET pg_stat_statements.track_utility = off; SET pgaudit.log = none;"

@@ -1,5 +1,5 @@
-// A replica from nothing: a base backup of the source, or the user's own methods in order
-// (config.md §14). It ends stopped, ready to start as a standby and as nothing else.
+// A replica from nothing: a base backup of the source, or the user's own methods in order. It ends
+// stopped, ready to start as a standby and as nothing else.
 #include "agent/postgres/identify.h"
 #include "agent/postgres/task.h"
 
@@ -13,7 +13,7 @@
 
 // --- before
 
-// Somebody else's cluster must not come in the place of ours (hazards.md BS25).
+// Somebody else's cluster must not come in the place of ours.
 static bool check_source(TaskRun *run, Error *err)
 {
     AUTO(pg_release) PgConn *pg = NULL;

@@ -99,7 +99,9 @@ bool task_promote(TaskRun *run, Error *err)
     LocalServer *server = run->server;
     pg_release(&server->worker.promotion);
     server->worker.promotion = TAKE(pg);
-    server->worker.promotion_until = instant_plus_ms(clock_now(server->clock), 30000);
+    server->worker.promotion_asked = clock_now(server->clock);
+    server->worker.promotion_nudged = (Instant){0};
+    server->worker.promotion_until = instant_plus_ms(server->worker.promotion_asked, 30000);
     return true;
 }
 

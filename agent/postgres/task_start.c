@@ -257,7 +257,7 @@ static bool look_first(TaskRun *run, Error *err)
 }
 
 // A custom bootstrap may end in recovery to a target, which is no start as a standby: the signal
-// file stays, and so does what was asked for (config.md §12).
+// file stays, and so does what was asked for.
 static bool is_custom_recovery(TaskRun *run)
 {
     return disk_kind(run->disk, state_path(run, "custom-bootstrap")) == PATH_FILE &&

@@ -203,8 +203,8 @@ static bool send_signal(TaskRun *run, const ChildView *child, StopMode mode, Err
     return error_wrap(err, "stop postgres");
 }
 
-// Its result does not count (config.md §15). A stop that nobody planned is in a hurry: the lease
-// may be running out.
+// Patroni: its result does not count. A stop that nobody planned is in a hurry: the lease may be
+// running out.
 static void run_hook(TaskRun *run, bool planned)
 {
     Error err;

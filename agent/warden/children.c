@@ -133,14 +133,14 @@ static void child_read_starting(Warden *w, Child *child)
             w->dir = said.dir;
             continue;
         }
-        report("cannot run id=%s step=%s error='%s'", child->id, said.step, strerror(said.error));
+        const char *error = said.error ? strerror(said.error) : "refused";
+        report("cannot run id=%s step='%s' error='%s'", child->id, said.step, error);
         const uint32_t tag = child->start_epoch == w->epoch ? child->start_tag : 0;
         child_close(child);
         child->state = CHILD_FREE; // what is left of it is reaped as a stranger
         tell_state(w, 0);
         if (tag != 0)
-            tell_error(w, tag, WARDEN_REFUSED, "%s: %s: %s", child->id, said.step,
-                       strerror(said.error));
+            tell_error(w, tag, WARDEN_REFUSED, "%s: %s: %s", child->id, said.step, error);
         return;
     }
     if (got < 0 && (errno == EAGAIN || errno == EINTR))

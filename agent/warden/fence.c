@@ -3,9 +3,10 @@
 
 #include <signal.h>
 
-#define PASS_MIN       (1 * NS_PER_MS)
-#define PASS_MAX       (50 * NS_PER_MS)
-#define LEFTOVER_EVERY (200 * NS_PER_MS)
+#define PASS_MIN        (1 * NS_PER_MS)
+#define PASS_MAX        (50 * NS_PER_MS)
+#define LEFTOVER_EVERY  (200 * NS_PER_MS)
+#define INHERITED_GRACE (500 * NS_PER_MS)
 
 static int64_t min_time(int64_t a, int64_t b)
 {
@@ -40,12 +41,11 @@ static void fence_done(Warden *w)
 
 static void sweep_done(Warden *w)
 {
-    const bool had_leftover = w->leftover;
     w->sweep.active = false;
     w->leftover = false;
     if (w->fence.striking)
         fence_done(w);
-    else if (had_leftover)
+    else if (!child_postmaster(w)) // its end is told with its status
         tell_state(w, 0);
 }
 
@@ -100,6 +100,19 @@ void leftover_look(Warden *w)
 {
     w->leftover = !child_postmaster(w) && proc_sweep(w, 0) != 0;
     w->leftover_next = w->now + LEFTOVER_EVERY;
+}
+
+// A warden that is killed takes its postmaster along by SIGQUIT. One that is stopped at that moment
+// (SIGSTOP) does not hear it, its backends go on, and the fence over them has died with the warden.
+// Whom its parent's death has told to quit is ended before anything else; a server that runs well
+// is somebody else's, and left alone.
+void leftover_inherit(Warden *w)
+{
+    if (proc_count_doomed(w) <= 0)
+        return;
+    report("ending what a warden that was killed has left behind");
+    w->leftover = true;
+    sweep_start(w, w->now + INHERITED_GRACE);
 }
 
 int64_t fence_next(const Warden *w)

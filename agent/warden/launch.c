@@ -1,5 +1,6 @@
 // From fork to exec. The warden never waits for it: a program or a working directory on a dead disk
 // can hang the child for ever, so the way there is told through a pipe that exec closes.
+#include "agent/warden/data_dir.h"
 #include "agent/warden/warden.h"
 
 #include <errno.h>
@@ -58,10 +59,33 @@ static void launch_strings(WireReader *in, char **out)
     out[count] = NULL;
 }
 
+// Whatever works in another directory would be out of the fence's reach as soon as its postmaster
+// is gone. Links and other spellings of ours are fine.
+static void launch_check_dir(const Warden *w, DirId ours, char *const *argv, char *const *env,
+                             int fd)
+{
+    LaunchReport report = {.kind = LAUNCH_FAILED};
+    const char *named = data_dir_of(argv, env);
+    const DirId theirs = named ? dir_id(AT_FDCWD, named) : (DirId){0};
+    if (!named)
+        (void)snprintf(report.step, sizeof report.step,
+                       "a postmaster wants its data directory by -D or PGDATA");
+    else if (ours.known && theirs.known ? ours.device == theirs.device && ours.inode == theirs.inode
+                                        : strcmp(named, w->data_dir) == 0)
+        return;
+    else
+        (void)snprintf(report.step, sizeof report.step,
+                       "its data directory %.48s is not that of this warden, %.48s", named,
+                       w->data_dir);
+    (void)!write(fd, &report, sizeof report);
+    _exit(127);
+}
+
 static _Noreturn void launch_child(const Warden *w, const Launch *launch, const LaunchFds *fds)
 {
     char *argv[WARDEN_ARGS_MAX + 1], *env[WARDEN_ARGS_MAX + 1];
     WireReader args = launch->args;
+    DirId ours = {0};
     // Held by a child that hangs here, the lock would keep our successor out.
     (void)close(w->lock);
     (void)close(w->listener);
@@ -75,7 +99,8 @@ static _Noreturn void launch_child(const Warden *w, const Launch *launch, const 
         _exit(127); // it died before that
 
     if (launch->postmaster) {
-        const LaunchReport report = {.kind = LAUNCH_DIR, .dir = dir_id(AT_FDCWD, w->data_dir)};
+        ours = dir_id(AT_FDCWD, w->data_dir);
+        const LaunchReport report = {.kind = LAUNCH_DIR, .dir = ours};
         if (write(fds->report, &report, sizeof report) != sizeof report)
             launch_fail(fds->report, "pipe");
     }
@@ -89,6 +114,8 @@ static _Noreturn void launch_child(const Warden *w, const Launch *launch, const 
 
     launch_strings(&args, argv);
     launch_strings(&args, env);
+    if (launch->postmaster)
+        launch_check_dir(w, ours, argv, env, fds->report);
     environ = env; // the PATH searched is the program's own
     launch_reset_signals();
     // NOLINTNEXTLINE(*NonNullParamChecker): on_spawn has made sure of one word at least

@@ -155,6 +155,29 @@ static void send_signal(const Warden *w, pid_t pid, const ProcStat *seen, int si
         (void)close(fd);
 }
 
+// Told to quit, and not come to it: stopped, or not to be woken. Field 31 of stat lacks what was
+// sent to the process as a whole.
+static bool proc_quit_pending(const Warden *w, pid_t pid)
+{
+    static const char *const names[] = {"\nSigPnd:", "\nShdPnd:"};
+    char path[32], text[4096];
+    (void)snprintf(path, sizeof path, "%d/status", (int)pid);
+    const int fd = openat(w->proc, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    const ssize_t got = read(fd, text, sizeof text - 1);
+    (void)close(fd); // read-only: nothing to lose
+    text[got > 0 ? got : 0] = 0;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *at = strstr(text, names[i]);
+        if (at && strtoull(at + strlen(names[i]), NULL, 16) >> (SIGQUIT - 1) & 1)
+            return true;
+    }
+    return false;
+}
+
+#define ONLY_DOOMED (-1) // for `signal`
+
 // One entry of /proc: signal it if it is one of ours, and say so.
 static bool sweep_entry(const Warden *w, const char *name, pid_t postmaster, int signal)
 {
@@ -167,27 +190,17 @@ static bool sweep_entry(const Warden *w, const char *name, pid_t postmaster, int
     if (pid == w->self || pid == postmaster || !proc_stat(w, pid, &stat) || !proc_can_run(&stat) ||
         !proc_belongs(w, pid, stat.parent, postmaster))
         return false;
+    if (signal == ONLY_DOOMED)
+        return proc_quit_pending(w, pid);
     if (signal != 0)
         send_signal(w, pid, &stat, signal);
     return true;
 }
 
-int proc_sweep(const Warden *w, int signal)
+static int sweep_entries(const Warden *w, pid_t postmaster, int signal)
 {
     _Alignas(KernelDirent) char buffer[4096];
-    ProcStat stat;
     int found = 0;
-    pid_t postmaster = 0;
-    for (size_t i = 0; i < WARDEN_CHILDREN; i++) {
-        const Child *child = &w->children[i];
-        if (child->state == CHILD_RUNNING && child->postmaster)
-            postmaster = child->pid;
-    }
-    if (postmaster > 0 && proc_stat(w, postmaster, &stat) && proc_can_run(&stat)) {
-        found++;
-        if (signal != 0)
-            send_signal(w, postmaster, &stat, signal);
-    }
     if (lseek(w->proc, 0, SEEK_SET) != 0)
         return -1;
     for (;;) {
@@ -203,4 +216,28 @@ int proc_sweep(const Warden *w, int signal)
             at += entry->size;
         }
     }
+}
+
+int proc_sweep(const Warden *w, int signal)
+{
+    ProcStat stat;
+    int found = 0;
+    pid_t postmaster = 0;
+    for (size_t i = 0; i < WARDEN_CHILDREN; i++) {
+        const Child *child = &w->children[i];
+        if (child->state == CHILD_RUNNING && child->postmaster)
+            postmaster = child->pid;
+    }
+    if (postmaster > 0 && proc_stat(w, postmaster, &stat) && proc_can_run(&stat)) {
+        found++;
+        if (signal != 0)
+            send_signal(w, postmaster, &stat, signal);
+    }
+    const int others = sweep_entries(w, postmaster, signal);
+    return others < 0 ? -1 : found + others;
+}
+
+int proc_count_doomed(const Warden *w)
+{
+    return sweep_entries(w, 0, ONLY_DOOMED);
 }

@@ -16,7 +16,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define EXIT_USAGE   2
 #define STACK_MAPPED ((uintptr_t)132 * 1024)
 #define STACK_USED   ((uintptr_t)48 * 1024)
 
@@ -113,12 +112,15 @@ static void print_help(void)
 {
     (void)printf(
         "usage: howdah-warden --socket PATH --data-dir DIR [--respawn -- PROGRAM ARGS...]\n"
-        "       howdah-warden --respawn -- PROGRAM ARGS...\n\n"
+        "       howdah-warden --respawn -- PROGRAM ARGS...\n"
+        "       howdah-warden --install DIR\n\n"
         "The parent of Postgres: does what the agent says, and stops Postgres when the\n"
         "agent's deadline passes.\n\n");
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
         (void)printf("  %-14s %-8s %s\n", options[i].name, options[i].value, options[i].help);
     (void)printf("  %-14s %-8s %s\n", "--respawn", "", "start PROGRAM, and again when it ends");
+    (void)printf("  %-14s %-8s %s\n", "--install", "DIR",
+                 "put this program, and a passwd and a group that know its user, there");
     (void)printf("  %-14s %-8s %s\n", "--version", "", "print the version");
     (void)printf("  %-14s %-8s %s\n", "--help", "", "print this");
 }
@@ -255,6 +257,7 @@ static bool warden_open(Warden *w)
     if (!proc_open(w) || !socket_open(w))
         return false;
     w->dir = dir_id(AT_FDCWD, w->data_dir); // nothing runs yet: this may take its time
+    leftover_inherit(w);
     lock_memory();
     report("ready version=%s socket='%s' data_dir='%s'", HOWDAH_VERSION, w->socket_path,
            w->data_dir);
@@ -337,6 +340,8 @@ int main(int argc, char **argv)
         print_help();
         return 0;
     }
+    if (argc == 3 && strcmp(argv[1], "--install") == 0)
+        return install(argv[2]);
     warden_init(&warden);
     if (!parse_arguments(&warden, argc, argv))
         return EXIT_USAGE;

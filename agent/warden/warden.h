@@ -16,6 +16,7 @@
 #define OUTPUT_CHUNK  4096
 #define POLL_MAX      96
 #define LOG_WRITERS   4
+#define EXIT_USAGE    2
 #define NEVER         INT64_MAX
 #define DATA_DIR_SIZE 4096
 #define SOCKET_SIZE   108 // sockaddr_un's
@@ -147,6 +148,8 @@ DirId dir_id(int at, const char *path); // never asks a remote file system
 // Sends signal (0: none) to every process of the data directory, the postmaster first, and returns
 // how many it found that can still run; -1: could not look.
 int proc_sweep(const Warden *w, int signal);
+// As proc_sweep(w, 0), but counts only those with SIGQUIT pending.
+int proc_count_doomed(const Warden *w);
 
 // launch.c: from fork to exec.
 typedef struct {
@@ -159,8 +162,8 @@ void launch_reset_signals(void);   // in the child
 void launch_close_inherited(void); // all but the standard three
 typedef struct {
     enum { LAUNCH_DIR, LAUNCH_FAILED } kind;
-    int error;
-    char step[16];
+    int error; // errno; 0: step says it all
+    char step[160];
     DirId dir;
 } LaunchReport; // what comes through Child.starting
 
@@ -183,6 +186,7 @@ void fence_step(Warden *w);
 void sweep_start(Warden *w, int64_t kill_at);
 void sweep_step(Warden *w);
 void leftover_look(Warden *w);
+void leftover_inherit(Warden *w); // at the start
 int64_t fence_next(const Warden *w);
 
 // socket.c: the agent's end.
@@ -218,6 +222,9 @@ void program_step(Warden *w);
 bool program_reaped(Warden *w, pid_t pid, int status);
 void program_signal(Warden *w, int signal);
 int64_t program_next(const Warden *w);
+
+// install.c: --install. The exit code.
+int install(const char *dir);
 
 // warden.c
 int64_t time_boot(void);

@@ -73,6 +73,14 @@ void string_list_add(StringList *list, Arena *arena, const char *s)
     list->items[list->count++] = s;
 }
 
+StringList string_list_copy(Arena *arena, const StringList *list)
+{
+    StringList copy = {0};
+    for (size_t i = 0; i < list->count; i++)
+        string_list_add(&copy, arena, arena_strdup(arena, list->items[i]));
+    return copy;
+}
+
 bool string_list_has_ignoring_case(const StringList *list, const char *s)
 {
     for (size_t i = 0; i < list->count; i++)

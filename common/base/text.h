@@ -28,6 +28,7 @@ typedef struct {
 } StringList;
 
 void string_list_add(StringList *list, Arena *arena, const char *s); // s is kept, not copied
+StringList string_list_copy(Arena *arena, const StringList *list);   // with its strings
 bool string_list_has_ignoring_case(const StringList *list, const char *s);
 
 bool str_eq(const char *a, const char *b);  // NULL equals only NULL

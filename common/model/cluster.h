@@ -1,4 +1,4 @@
-// The cluster as the store shows it: one consistent snapshot, parsed (dcs.md §2, §4, §5).
+// The cluster as the store shows it: one consistent snapshot, parsed (docs/store.md).
 #pragma once
 #include "common/base/lsn.h"
 #include "common/base/time.h"
@@ -49,7 +49,8 @@ typedef struct {
 } LeaderView;
 
 // Key `howdah`, beside Patroni's: who holds the lease, in which term, with which timeline.
-// DESIGN §5. Written with the acquire; re-written when the new timeline is known and on release.
+// docs/store.md, "The term record". Written with the acquire; re-written when the new timeline is
+// known and on release.
 typedef struct {
     bool present;
     int64_t mod_revision;
@@ -131,6 +132,9 @@ typedef struct {
     int64_t history_revision;
     const Tree *failsafe; // name -> api_url, NULL: absent or garbage
     int64_t failsafe_revision;
+    // Why this store must not be raced for nor bootstrapped in: the cluster is kept in another one,
+    // or that is not known yet (Kubernetes). NULL: no reason.
+    const char *other_store;
 } ClusterView;
 
 const MemberView *cluster_member(const ClusterView *view,
@@ -141,5 +145,5 @@ uint32_t cluster_timeline(const ClusterView *view);
 // The newest timeline with its ancestors as /history tells them; timeline 0 when not known.
 TimelineHistory cluster_history(Arena *arena, const ClusterView *view);
 bool initialize_is_valid(const char *initialize); // all digits, at least 10
-// The one mapping from member name to slot name (dcs.md §5).
+// The one mapping from member name to slot name: Patroni's.
 const char *slot_name_of(Arena *arena, const char *member);

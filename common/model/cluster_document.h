@@ -1,4 +1,4 @@
-// The cluster as GET /cluster and `howdahctl list` show it (rest.md §7, ctl.md §5).
+// The cluster as GET /cluster and `howdahctl list` show it.
 #pragma once
 #include "common/model/cluster.h"
 

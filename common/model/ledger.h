@@ -1,4 +1,4 @@
-// One decision, as it is kept and explained afterwards (DESIGN §9).
+// One decision, as it is kept and explained afterwards (docs/rest.md, "Looking").
 #pragma once
 #include "common/base/text.h"
 #include "common/base/time.h"

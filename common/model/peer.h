@@ -1,4 +1,4 @@
-// What a member answered when asked over REST (GET its api_url): ha.md §10.3 N4.
+// What a member answered when asked over REST (GET its api_url).
 #pragma once
 #include "common/base/time.h"
 #include "common/base/timeline.h"

@@ -48,6 +48,7 @@
     X(RACE_POSITION_UNKNOWN, "our own position is not known")                                      \
     X(RACE_CANDIDATE_OTHER, "another member is the named candidate")                               \
     X(RACE_SWITCHOVER_SOURCE, "switched over from here; the others go first")                      \
+    X(OTHER_STORE_IN_USE, "this cluster is kept in another store, or that is not known yet")       \
     X(RACE_NOT_SYNC, "/sync is in force: only its members may lead")                               \
     X(MODE_UNSUPPORTED, "pause or standby_cluster is set, which this version cannot honour")       \
     X(RACE_BACKOFF, "gave the lease up a moment ago")                                              \

@@ -76,8 +76,9 @@ typedef struct {
     uint64_t number; // counts the tasks begun
     bool running;
     Instant began_at, ended_at;
-    bool ok;        // once ended
-    bool unchanged; // failed before it changed anything: safe to begin again
+    bool ok;          // once ended
+    bool unchanged;   // failed before it changed anything: safe to begin again
+    bool source_lost; // TASK_REWIND: failed, and its source was gone by then or had been restarted
     char error[240];
     Divergence divergence; // TASK_CHECK_DIVERGENCE's answer
     const char *phase;     // what it is at, for people
@@ -95,6 +96,20 @@ typedef struct {
     Lsn restart_lsn;
     bool has_xmin;
 } SlotView;
+
+// One step towards the physical slots that a server is to have.
+typedef enum {
+    SLOT_CREATE,  // unless it is there
+    SLOT_DROP,    // unless it is in use
+    SLOT_RENEW,   // drop and create, unless it is in use
+    SLOT_ADVANCE, // to lsn, unless it is there already or in use
+} SlotAction;
+
+typedef struct {
+    SlotAction action;
+    const char *name;
+    Lsn lsn;
+} SlotStep;
 
 typedef struct {
     // --- the process, by the warden

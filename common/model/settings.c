@@ -207,7 +207,7 @@ bool settings_check_dynamic(Arena *arena, const Tree *dynamic, SettingsNotes *no
     return notes->warnings.count == before;
 }
 
-// --- old names of whole sections (config.md §24)
+// --- old names of whole sections
 
 static const Tree *move_key(Arena *arena, const Tree *map, const char *from, Tree *to,
                             const char *as)
@@ -259,7 +259,8 @@ static const Tree *with_new_names(Arena *arena, const Tree *local)
 // howdahctl is not held up by what only the agent reads.
 static const Tree *for_howdahctl(Arena *arena, const Tree *local)
 {
-    static const char *const sections[] = {"scope", "namespace", "etcd", "etcd3", "ctl", "restapi"};
+    static const char *const sections[] = {"scope", "namespace",  "etcd",   "etcd3",
+                                           "ctl",   "kubernetes", "restapi"};
     Tree *document = tree_map(arena);
     for (size_t i = 0; i < COUNT_OF(sections); i++)
         if (tree_get(local, sections[i]) != NULL)
@@ -354,6 +355,7 @@ bool settings_build(Arena *arena, const Tree *raw_local, const Tree *dynamic,
     read_restapi(&findings, local, for_ctl, &settings.restapi);
     read_ctl(&findings, local, &settings.restapi, &settings.ctl);
     settings_etcd(&findings, local, !for_ctl, &settings.etcd);
+    settings_kubernetes(&findings, raw, local, &settings);
     read_dynamic(in_force, &settings);
     if (!for_ctl)
         build_agent(&findings, raw, local, in_force, server_major, &settings);

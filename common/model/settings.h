@@ -1,6 +1,6 @@
 // What the agent is told: the local file and environment, and the cluster's dynamic configuration
-// from the store, merged and checked (config.md §1). One Settings lives in one arena, is immutable
-// once built, and is replaced whole on reload.
+// from the store, merged and checked. One Settings lives in one arena, is immutable once built, and
+// is replaced whole on reload.
 #pragma once
 #include "common/base/lsn.h"
 #include "common/model/cluster.h"
@@ -55,8 +55,7 @@ typedef struct {
     int64_t pg_ctl_timeout_ms;
     PgAuth superuser, replication, rewind; // rewind falls back to superuser
     const Tree *parameters;                // map: merged, without what the agent controls itself
-    const Tree
-        *controlled; // map: the DCS-controlled ones, passed on the command line (config.md §10)
+    const Tree *controlled;      // map: the DCS-controlled ones, passed on the command line
     const Tree *recovery_conf;   // map or NULL
     StringList pg_hba, pg_ident; // empty: not managed
     const Tree *basebackup;      // list or map of options, NULL
@@ -105,12 +104,51 @@ typedef struct {
     const char *cacert, *cert, *key; // NULL
 } EtcdSettings;
 
+// What carries the cluster's state.
+typedef enum { KUBERNETES_ENDPOINTS, KUBERNETES_CONFIGMAPS, KUBERNETES_LEASES } KubernetesObjects;
+
+typedef struct {
+    const char *key, *value;
+} KubernetesLabel;
+
+typedef struct {
+    KubernetesLabel *items;
+    size_t count;
+} KubernetesLabels;
+
+typedef struct {
+    const char *name; // NULL: none
+    int port;
+    const char *protocol; // "TCP", "UDP" or "SCTP"
+} KubernetesPort;
+
+typedef struct {
+    KubernetesObjects objects; // store; else by use_endpoints, as Patroni
+    // The top-level namespace if there is one, else this section's. NULL: the pod's own, and
+    // outside of a cluster "default".
+    const char *namespace;
+    KubernetesLabels labels; // without the scope's own; perhaps none is left
+    const char *scope_label; // its value is the scope
+    const char *role_label;
+    const char *leader_label_value, *follower_label_value, *standby_leader_label_value;
+    const char *tmp_role_label;        // NULL: none
+    KubernetesLabels bootstrap_labels; // perhaps none
+    const char *pod_ip;                // NULL: the pod's status says it
+    KubernetesPort *ports;             // at least one
+    size_t port_count;
+    bool bypass_api_service;
+    int *retriable_http_codes; // besides 500, 502, 503 and 504
+    size_t retriable_http_code_count;
+    const char *cacert;  // NULL: the service account's
+    const char *context; // of the kubeconfig; NULL: "kind-kind" if there is one, else its current
+} KubernetesSettings;
+
 typedef struct {
     const char *state_dir; // default: <parent of data_dir>/.howdah-<its name>
     const char *run_dir;   // NULL: /run/howdah if writable, else state_dir
     const char *warden;    // program; NULL: found beside us
     const char *socket;    // w-<hash of data_dir>.sock, below run_dir unless it begins with '/'
-    int64_t margin_ms;     // effective, DESIGN §5
+    int64_t margin_ms;     // effective: docs/architecture.md, "The lease and the fence"
     int64_t stop_budget_ms;
 } HowdahSettings;
 
@@ -126,7 +164,7 @@ typedef struct {
     const char *name, *scope; // of howdahctl both may be NULL
     const char *namespace;    // "service"
     const char *base_path;    // "/service/demo": namespace and scope; NULL without scope
-    // --- dynamic, from the store (config.md §6); milliseconds and bytes
+    // --- dynamic, from the store; milliseconds and bytes
     int64_t ttl_ms, loop_wait_ms, retry_timeout_ms; // adjusted to the rule
     bool fast_timers_allowed;                       // every member is ours: ttl may go down to 5 s
     uint64_t maximum_lag_on_failover;
@@ -147,7 +185,9 @@ typedef struct {
     BootstrapSettings bootstrap;
     RestSettings restapi;
     CtlSettings ctl;
+    enum { STORE_ETCD, STORE_KUBERNETES } store; // which of the next two holds
     EtcdSettings etcd;
+    KubernetesSettings kubernetes;
     HowdahSettings howdah;
     LogSettings log;
     const Tree *local; // the whole local document
@@ -161,7 +201,7 @@ typedef struct {
 // every finding is a line in notes->warnings and err holds the first. server_major 0: not known.
 // What is wrong in dynamic is a warning, and the default holds: a member must come up whatever the
 // store says. Both documents are copied. for_ctl: nothing is required, and only scope, namespace,
-// etcd, ctl and restapi are read.
+// etcd, kubernetes, ctl and restapi are read.
 // The local document comes from common/model/io/settings_read.h.
 bool settings_build(Arena *arena, const Tree *local, const Tree *dynamic, int64_t dynamic_revision,
                     bool all_howdah, int server_major, bool for_ctl, Settings *out,

@@ -210,7 +210,7 @@ static const Tree *check_texts(Findings *findings, const Option *option, const T
     return list;
 }
 
-// config.md §13: a text, or a map of one option; a text for its value.
+// Patroni: a text, or a map of one option; a text for its value.
 static bool is_option_item(const Tree *item)
 {
     if (item->kind == TREE_STRING)
@@ -337,14 +337,15 @@ static void unknown(Checker *checker, const TreeEntry *entry, const char *path)
 // Sections of Patroni's that change what the agent would have to do: not to be overlooked.
 static bool refuse_section(Checker *checker, const TreeEntry *entry, const char *path)
 {
-    static const char *const stores[] = {"consul", "exhibitor", "kubernetes", "raft", "zookeeper"};
+    static const char *const stores[] = {"consul", "exhibitor", "raft", "zookeeper"};
     if (checker->where != LOCAL)
         return false;
     for (size_t i = 0; i < COUNT_OF(stores); i++) {
         if (!str_eq(path, stores[i]))
             continue;
         finding_error(checker->findings, entry->value, path,
-                      "only etcd is supported by this build: a section etcd3 is needed");
+                      "only etcd and Kubernetes are supported by this build: a section etcd3 or "
+                      "kubernetes is needed");
         return true;
     }
     if (str_eq(path, "citus")) {

@@ -31,6 +31,8 @@ const char *address_text(Arena *arena, Address address);
 void settings_postgresql(Findings *findings, const Tree *local, const Tree *dynamic,
                          int server_major, Settings *out);
 void settings_etcd(Findings *findings, const Tree *local, bool required, EtcdSettings *out);
+// Reads the section if there is one and no section etcd3, which then holds.
+void settings_kubernetes(Findings *findings, const Tree *raw, const Tree *local, Settings *out);
 const Tree *settings_tags(Findings *findings, const Tree *given); // as published; NULL: none
 void settings_timers(Findings *findings, const Tree *dynamic, const Tree *local, bool all_howdah,
                      Settings *out);

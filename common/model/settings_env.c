@@ -163,7 +163,8 @@ static void take_table(Reader *reader)
 {
     for (size_t i = 0; i < option_count; i++) {
         const Option *option = &option_table[i];
-        if (option->env != NULL && !str_starts(option->path, "etcd3."))
+        if (option->env != NULL && !str_starts(option->path, "etcd3.") &&
+            !str_starts(option->path, "kubernetes."))
             take(reader, option->env, option->path, type_of(option), false);
     }
     static const struct {
@@ -183,12 +184,36 @@ static const struct {
     const char *name;
     EnvType type;
 } suffixes[] = {
-    {"HOST", ENV_TEXT},     {"HOSTS", ENV_LIST},       {"PORT", ENV_INT},
-    {"PORTS", ENV_LIST},    {"USE_PROXIES", ENV_BOOL}, {"PROTOCOL", ENV_TEXT},
-    {"SRV", ENV_TEXT},      {"SRV_SUFFIX", ENV_TEXT},  {"URL", ENV_TEXT},
-    {"PROXY", ENV_TEXT},    {"CACERT", ENV_TEXT},      {"CERT", ENV_TEXT},
-    {"KEY", ENV_TEXT},      {"LABELS", ENV_MAP},       {"USE_ENDPOINTS", ENV_BOOL},
-    {"POD_IP", ENV_TEXT},   {"SELF_ADDR", ENV_TEXT},   {"GROUP", ENV_INT},
+    {"HOST", ENV_TEXT},
+    {"HOSTS", ENV_LIST},
+    {"PORT", ENV_INT},
+    {"PORTS", ENV_LIST},
+    {"USE_PROXIES", ENV_BOOL},
+    {"PROTOCOL", ENV_TEXT},
+    {"SRV", ENV_TEXT},
+    {"SRV_SUFFIX", ENV_TEXT},
+    {"URL", ENV_TEXT},
+    {"PROXY", ENV_TEXT},
+    {"CACERT", ENV_TEXT},
+    {"CERT", ENV_TEXT},
+    {"KEY", ENV_TEXT},
+    {"LABELS", ENV_MAP},
+    {"USE_ENDPOINTS", ENV_BOOL},
+    {"STORE", ENV_TEXT},
+    {"NAMESPACE", ENV_TEXT},
+    {"CONTEXT", ENV_TEXT},
+    {"SCOPE_LABEL", ENV_TEXT},
+    {"ROLE_LABEL", ENV_TEXT},
+    {"LEADER_LABEL_VALUE", ENV_TEXT},
+    {"FOLLOWER_LABEL_VALUE", ENV_TEXT},
+    {"STANDBY_LEADER_LABEL_VALUE", ENV_TEXT},
+    {"TMP_ROLE_LABEL", ENV_TEXT},
+    {"BOOTSTRAP_LABELS", ENV_MAP},
+    {"BYPASS_API_SERVICE", ENV_BOOL},
+    {"RETRIABLE_HTTP_CODES", ENV_LIST},
+    {"POD_IP", ENV_TEXT},
+    {"SELF_ADDR", ENV_TEXT},
+    {"GROUP", ENV_INT},
     {"DATABASE", ENV_TEXT},
 };
 
@@ -234,7 +259,7 @@ static void warn_of_ignored(const Reader *reader)
         const char *name, *instead;
     } ignored[] = {
         {"RESTAPI_THREAD_POOL_SIZE", NULL},
-        {"RETRIABLE_HTTP_CODES", NULL},
+        {"RETRIABLE_HTTP_CODES", "KUBERNETES_RETRIABLE_HTTP_CODES"},
         {"POSTGRESQL_BIN_IS_READY", "POSTGRESQL_BIN_PG_ISREADY"},
     };
     for (size_t i = 0; i < COUNT_OF(ignored); i++)

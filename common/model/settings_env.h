@@ -1,4 +1,4 @@
-// The environment as a layer over the settings file (config.md §2). Pure: the caller reads environ.
+// The environment as a layer over the settings file. Pure: the caller reads environ.
 #pragma once
 #include "common/model/settings.h"
 

@@ -129,9 +129,9 @@ void settings_etcd(Findings *findings, const Tree *local, bool required, EtcdSet
                             : "etcd is spoken to by its v3 interface; call the section etcd3");
     *out = (EtcdSettings){.protocol = text_at(section, "protocol", "http")};
     if (section == NULL) {
-        if (required)
+        if (required && tree_get(local, "kubernetes") == NULL)
             finding_error(findings, &(Tree){.file = local->file}, "etcd3",
-                          "missing: where the cluster's store is");
+                          "missing: where the cluster's store is (or a section kubernetes)");
         return;
     }
     out->fixed = bool_at(section, "use_proxies", false);

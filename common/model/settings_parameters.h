@@ -1,5 +1,4 @@
-// Inside the settings files: postgresql.conf's settings, and those the agent controls (config.md
-// §10).
+// Inside the settings files: postgresql.conf's settings, and those the agent controls.
 #pragma once
 #include "common/model/settings_check.h"
 

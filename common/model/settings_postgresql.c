@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-// A local key replaces the cluster's as a whole, whatever is in it (config.md §1.1).
+// Patroni: a local key replaces the cluster's as a whole, whatever is in it.
 static const Tree *merge_sections(Arena *arena, const Tree *local, const Tree *dynamic)
 {
     Tree *merged = tree_map(arena);
@@ -45,7 +45,7 @@ static void read_programs(const Tree *section, PostgresSettings *out)
     out->bin_name_pg_waldump = text_at(names, "pg_waldump", "pg_waldump");
 }
 
-// config.md §5, "Local address choice"
+// Patroni's choice of a local address.
 static const char *local_host(Arena *arena, const char *listen_addresses)
 {
     static const char *const reach_localhost[] = {"*", "localhost", "0.0.0.0", "127.0.0.1"};

@@ -76,7 +76,7 @@ static void warn_of_contradictions(Findings *findings, const Tree *given, const 
     }
 }
 
-// The publication filter: config.md §16.
+// Which tags are published, as Patroni filters them.
 static bool is_published(const Tree *tags, const char *key, const Tree *value)
 {
     if (!is_one_of(key, flags, COUNT_OF(flags)) || value->boolean)

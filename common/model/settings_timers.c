@@ -1,5 +1,5 @@
-// ttl, loop_wait and retry_timeout under Patroni's rule (config.md §1.2), and what the fence takes
-// of the ttl (DESIGN §5).
+// ttl, loop_wait and retry_timeout under Patroni's rule, and what the fence takes of the ttl
+// (docs/architecture.md, "The lease and the fence").
 #include "common/model/settings_check.h"
 
 #include <inttypes.h>

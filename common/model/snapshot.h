@@ -23,7 +23,7 @@ struct Snapshot {
     int64_t dcs_last_seen_s; // wall clock; 0: never
     Instant leader_until;    // we hold the leader key until then, proven; 0: we do not
     int64_t term;            // when we hold it
-    bool fenced;             // every registered member has a fence (DESIGN P1)
+    bool fenced;             // every registered member has a fence
     bool fence_armed;
     bool paused;
     bool sync_mode, quorum_mode; // from the dynamic configuration

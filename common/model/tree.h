@@ -65,7 +65,7 @@ const char *tree_get_string(const Tree *map, const char *key, const char *fallba
 bool tree_equal(const Tree *a,
                 const Tree *b); // deep; scalars by their text form; map order ignored
 
-// --- Patroni's merge ("patch"): config.md §1. Not RFC 7396. *changed may be NULL. What is not a
+// --- Patroni's merge ("patch"). Not RFC 7396. *changed may be NULL. What is not a
 // map counts as an empty one. The result shares nodes with both: copy it if it must outlive them.
 Tree *tree_patch(Arena *arena, const Tree *target, const Tree *patch, bool *changed);
 

@@ -1,5 +1,5 @@
-// YAML in: libyaml's events into a tree. PyYAML's safe loader is the measure (config.md §1), but
-// for timestamps, which stay strings.
+// YAML in: libyaml's events into a tree. PyYAML's safe loader is the measure, but for timestamps,
+// which stay strings.
 #include "common/model/tree_build.h"
 #include "common/model/tree_yaml.h"
 

@@ -1,5 +1,4 @@
-// Booleans and numbers with units, as PostgreSQL's settings and Patroni's write them (config.md
-// §1.3).
+// Booleans and numbers with units, as PostgreSQL's settings and Patroni's write them.
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>

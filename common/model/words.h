@@ -1,4 +1,4 @@
-// The field's words as enums, with their spelling in the store and in the REST API (rest.md §5).
+// The field's words as enums, with their spelling in the store and in the REST API: Patroni's.
 #pragma once
 #include <stdbool.h>
 

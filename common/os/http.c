@@ -41,17 +41,25 @@ Http *http_new(Resolver *resolver, const HttpOptions *options)
     ASSERT(http != NULL); // out of memory
     http->resolver = resolver;
     http->kept = arena_new(ARENA_CAP_DEFAULT);
-    if (options != NULL) {
-        http->options = *options;
-        http->options.ca_file = arena_strdup(http->kept, options->ca_file);
-        http->options.cert_file = arena_strdup(http->kept, options->cert_file);
-        http->options.key_file = arena_strdup(http->kept, options->key_file);
-        http->options.key_password = arena_strdup(http->kept, options->key_password);
-    }
+    if (options != NULL)
+        http_set_options(http, options);
     http->multi = curl_multi_init();
     ASSERT(http->multi != NULL); // out of memory
     (void)curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, (long)KEPT_CONNECTIONS);
     return http;
+}
+
+void http_set_options(Http *http, const HttpOptions *options)
+{
+    Arena *kept = arena_new(ARENA_CAP_DEFAULT);
+    HttpOptions *own = &http->options;
+    *own = *options; // the old strings, if they are what is given, go last
+    const char **texts[] = {&own->ca_file, &own->cert_file, &own->key_file, &own->key_password,
+                            &own->ca_pem,  &own->cert_pem,  &own->key_pem};
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        *texts[i] = arena_strdup(kept, *texts[i]);
+    arena_free(http->kept);
+    http->kept = kept;
 }
 
 void http_free(Http *http)
@@ -232,7 +240,10 @@ static void run_stream(Http *http, Arena *arena, Transfer *stream, int64_t idle_
         }
         if (stream->state == TRANSFER_ENDED)
             return;
-        const int64_t left = idle_ms - instant_ms_between(stream->last_byte, now());
+        const int64_t patience = stream->answered || stream->request->answer_ms <= 0
+                                     ? idle_ms
+                                     : stream->request->answer_ms;
+        const int64_t left = patience - instant_ms_between(stream->last_byte, now());
         if (left <= 0) {
             transfer_expire(stream);
             return;

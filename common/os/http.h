@@ -15,6 +15,8 @@ typedef struct {
     const char *cert_file; // client certificate
     const char *key_file;
     const char *key_password;
+    // PEM texts instead of the files.
+    const char *ca_pem, *cert_pem, *key_pem;
     bool skip_verify;     // neither chain nor host name
     bool skip_host_check; // chain only
     int64_t connect_ms;   // per address, TLS included; 0: half of what is left
@@ -43,6 +45,12 @@ typedef struct {
     // May be sent twice: when a re-used connection turns out to be dead, another one is tried. GET,
     // HEAD and OPTIONS always are; of anything else the caller gets ERR_UNCERTAIN then.
     bool repeatable;
+    bool any_host;     // TLS: as skip_host_check, for this request
+    int64_t answer_ms; // of a stream: until its headers are complete; 0: idle_ms
+    // The status line and headers of the reply are complete; a stream may send its first byte much
+    // later. NULL: not told.
+    void (*on_status)(void *context, int status);
+    void *on_status_context;
 } HttpRequest;
 
 typedef struct {
@@ -59,6 +67,9 @@ typedef struct {
 Http *http_new(Resolver *resolver, const HttpOptions *options);
 void http_free(Http *http);
 void http_release(Http **http); // for AUTO
+// What counts for connections made from now on; those there are stay, unless TLS is set otherwise.
+// By the thread that uses it, between calls.
+void http_set_options(Http *http, const HttpOptions *options);
 
 // Any HTTP status is a success here. ERR_UNAVAILABLE: no byte of the request was sent (no address,
 // refused, TLS). ERR_UNCERTAIN: it may have arrived. ERR_INVALID: a malformed URL or reply, or one

@@ -76,6 +76,11 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *context)
     Transfer *transfer = context;
     const size_t length = size * count;
     transfer->last_byte = clock_now(clock_system());
+    const bool last = length > 0 && strchr("\r\n", bytes[0]) != NULL; // the empty line
+    const int status = transfer_status(transfer);
+    transfer->answered = transfer->answered || (last && status >= 200); // not an interim one
+    if (last && status >= 200 && transfer->request->on_status != NULL)
+        transfer->request->on_status(transfer->request->on_status_context, status);
     static const char name[] = "lsn:";
     const size_t name_length = sizeof name - 1;
     if (length < name_length || strncasecmp(bytes, name, name_length) != 0)
@@ -230,6 +235,21 @@ static void set_request(Transfer *transfer)
         set_text(easy, CURLOPT_CUSTOMREQUEST, request->method);
 }
 
+static const char *text_option(const HttpOptions *options, size_t offset)
+{
+    const char *text;
+    memcpy(&text, (const char *)options + offset, sizeof text);
+    return text;
+}
+
+static void set_pem(CURL *easy, CURLoption option, const char *pem)
+{
+    // Not copied: the options outlive the call.
+    struct curl_blob blob = {.data = (void *)(uintptr_t)pem, .len = strlen(pem)};
+    const CURLcode code = curl_easy_setopt(easy, option, &blob);
+    ASSERT(code == CURLE_OK); // libcurl 7.77 with OpenSSL or GnuTLS has it
+}
+
 static void set_tls(Transfer *transfer)
 {
     CURL *easy = transfer->easy;
@@ -237,13 +257,30 @@ static void set_tls(Transfer *transfer)
     set_long(easy, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
     set_long(easy, CURLOPT_SSL_VERIFYPEER, options->skip_verify ? 0 : 1);
     set_long(easy, CURLOPT_SSL_VERIFYHOST,
-             options->skip_verify || options->skip_host_check ? 0 : 2);
-    if (options->ca_file != NULL)
-        set_text(easy, CURLOPT_CAINFO, options->ca_file);
-    if (options->cert_file != NULL)
-        set_text(easy, CURLOPT_SSLCERT, options->cert_file);
-    if (options->key_file != NULL)
-        set_text(easy, CURLOPT_SSLKEY, options->key_file);
+             options->skip_verify || options->skip_host_check || transfer->request->any_host ? 0
+                                                                                             : 2);
+    // Who names authorities trusts these alone, and not those of libcurl's own directory besides.
+    if (options->ca_pem != NULL || options->ca_file != NULL)
+        (void)curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    static const struct {
+        size_t pem, file;
+        CURLoption set_pem, set_file;
+    } parts[] = {
+        {offsetof(HttpOptions, ca_pem), offsetof(HttpOptions, ca_file), CURLOPT_CAINFO_BLOB,
+         CURLOPT_CAINFO},
+        {offsetof(HttpOptions, cert_pem), offsetof(HttpOptions, cert_file), CURLOPT_SSLCERT_BLOB,
+         CURLOPT_SSLCERT},
+        {offsetof(HttpOptions, key_pem), offsetof(HttpOptions, key_file), CURLOPT_SSLKEY_BLOB,
+         CURLOPT_SSLKEY},
+    };
+    for (size_t i = 0; i < COUNT_OF(parts); i++) {
+        const char *pem = text_option(options, parts[i].pem);
+        const char *file = text_option(options, parts[i].file);
+        if (pem != NULL)
+            set_pem(easy, parts[i].set_pem, pem);
+        else if (file != NULL)
+            set_text(easy, parts[i].set_file, file);
+    }
     // Never NULL: OpenSSL would ask at the terminal, and wait there.
     set_text(easy, CURLOPT_KEYPASSWD, str_or(options->key_password, ""));
 #if LIBCURL_VERSION_NUM >= 0x075700

@@ -36,6 +36,7 @@ typedef struct {
     void *sink_context;
     bool sink_stopped;
     int *sink_status; // written before the sink's first byte
+    bool answered;    // the headers are complete
     Instant last_byte;
 } Transfer;
 

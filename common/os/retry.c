@@ -28,7 +28,9 @@ bool retry_again(Retry *retry, const Error *err)
 {
     if (err->kind != ERR_UNAVAILABLE)
         return false;
-    const int64_t wait = retry_wait_ms(retry->rng, retry->attempt, retry->base_ms, retry->max_ms);
+    int64_t wait = retry_wait_ms(retry->rng, retry->attempt, retry->base_ms, retry->max_ms);
+    if (wait < retry->at_least_ms)
+        wait = retry->at_least_ms;
     if (deadline_left_ms(retry->deadline, clock_now(retry->clock)) <= wait)
         return false;
     sleep_ms(wait);

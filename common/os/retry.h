@@ -10,7 +10,8 @@ typedef struct {
     Rng *rng;
     Deadline deadline;
     int64_t base_ms, max_ms;
-    int attempt; // counts from 0; retry_again adds one
+    int attempt;         // counts from 0; retry_again adds one
+    int64_t at_least_ms; // the next wait is not shorter: the server has named a time
 } Retry;
 
 // Sleeps and returns true when another attempt makes sense: err is ERR_UNAVAILABLE and the

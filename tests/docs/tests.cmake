@@ -6,4 +6,6 @@ add_test(NAME docs_sample COMMAND ${docs_dir}/printed.sh $<TARGET_FILE:agent>
          --generate-sample-config ${PROJECT_SOURCE_DIR}/docs/howdah.sample.yml)
 add_test(NAME docs_sample_is_valid COMMAND ${docs_dir}/sample.sh $<TARGET_FILE:agent>
          ${PROJECT_SOURCE_DIR}/docs/howdah.sample.yml)
-set_tests_properties(docs_settings docs_sample docs_sample_is_valid PROPERTIES LABELS unit)
+# What comments and pages refer to exists.
+add_test(NAME docs_citations COMMAND ${docs_dir}/citations.py ${PROJECT_SOURCE_DIR})
+set_tests_properties(docs_settings docs_sample docs_sample_is_valid docs_citations PROPERTIES LABELS unit)

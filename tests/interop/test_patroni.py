@@ -106,7 +106,7 @@ def test_a_patroni_member_joins_ours_and_is_switched_to_and_back():
             assert code == 200, text
             wait_for("ours leads, all stream", lambda: c.streaming() is p, 60)
         k.assert_one_writer()
-        assert not k.lost(p)
+        k.assert_none_lost(p)
 
 
 def test_a_running_patroni_cluster_is_taken_over_and_given_back():

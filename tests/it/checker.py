@@ -108,6 +108,13 @@ class Checker:
         have = {r[0] for r in primary.sql("select n from acked")}
         return [a for a in self.snapshot() if a.number not in have and (only is None or only(a))]
 
+    def assert_none_lost(self, primary, why="acknowledged and lost", only=None):
+        """For what no mode may lose: a handover in good order, a crash recovery, a primary's own writes."""
+        lost = self.lost(primary, only)
+        if lost:
+            names = sorted({f"{a.member} on timeline {a.timeline}" for a in lost})
+            self.verdict(f"{why}: {len(lost)} rows of {', '.join(names)}, not on {primary.name}")
+
     @staticmethod
     def verdict(text):
         """Fails, and for good: where runs are repeated, this one is not forgiven (./dev test)."""

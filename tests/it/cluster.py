@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -34,18 +35,24 @@ def demote():
     os.umask(0o077)
 
 
-_ports = set()
+_reservations = []
 
 
 def free_port():
+    """Ours until this process ends: a server that is down for a while finds its port free again."""
     while True:
+        # Not where the kernel takes the ports of outgoing connections, nor where the unit tests look.
+        port = random.choice((random.randrange(10000, 12000), random.randrange(30000, 32768)))
+        reservation = socket.socket(socket.AF_UNIX)
         with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
-        # Below the ephemeral range clients of this machine could take it before we do.
-        if port not in _ports:
-            _ports.add(port)
-            return port
+            try:
+                reservation.bind(f"\0howdah-it-port-{port}")  # for other tests that run now
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                reservation.close()
+                continue
+        _reservations.append(reservation)
+        return port
 
 
 def wait_for(what, condition, timeout, every=0.02):
@@ -103,6 +110,7 @@ class Etcd:
 
     def __init__(self, directory, count=1, host="127.0.0.1", tls=None):
         self.dir, self.count, self.host, self.tls = directory, count, host, tls
+        self.known_as = None  # the name that it tells its clients, instead of the address
         self.ports = [(free_port(), free_port()) for _ in range(count)]
         self.procs = [None] * count
         self.scheme = "https" if tls else "http"
@@ -119,7 +127,8 @@ class Etcd:
                 f"e{n}=http://{self.host}:{p[1]}" for n, p in enumerate(self.ports))
             args = ["etcd", "--name", f"e{k}", "--data-dir", f"{self.dir}/etcd{k}",
                     "--listen-client-urls", self.client_url(k),
-                    "--advertise-client-urls", self.client_url(k),
+                    "--advertise-client-urls",
+                    f"{self.scheme}://{self.known_as or self.host}:{self.ports[k][0]}",
                     "--listen-peer-urls", f"http://{self.host}:{self.ports[k][1]}",
                     "--initial-advertise-peer-urls", f"http://{self.host}:{self.ports[k][1]}",
                     "--initial-cluster", peers, "--logger", "zap", "--log-level", "warn"]
@@ -178,7 +187,9 @@ class Etcd:
 
 class Member:
     def __init__(self, cluster, name, host="127.0.0.1", netns=None):
-        self.cluster, self.name, self.host, self.netns = cluster, name, host, netns
+        self.cluster, self.name, self.host = cluster, name, host
+        # Run as root, with the agent's command as its last arguments: where a namespace is entered.
+        self.outside = ["ip", "netns", "exec", netns] if netns else []
         self.pg_port, self.rest_port = free_port(), free_port()
         self.home = f"{cluster.dir}/{name}"
         self.data = f"{self.home}/data"
@@ -239,12 +250,12 @@ class Member:
         env = {k: v for k, v in os.environ.items() if not k.startswith(("PATRONI", "PG", "HOWDAH"))}
         env["HOME"] = self.home  # libpq looks for certificates there
         env.update(self.cluster.env)
-        command = (["ip", "netns", "exec", self.netns] if self.netns else [])
-        if self.netns:
+        command = list(self.outside)
+        if self.outside:
             command += ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
         self.proc = subprocess.Popen(command + self.program + [self.config_file],
                                      stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
-                                     env=env, preexec_fn=os.setsid if self.netns else demote)
+                                     env=env, preexec_fn=os.setsid if self.outside else demote)
         log.close()
         return self
 

@@ -1,4 +1,7 @@
-"""A faulty store: an HTTP proxy before etcd that can lose replies, hang, dawdle and lie, by path."""
+"""A faulty store: an HTTP proxy before etcd that can lose replies, hang, dawdle and lie: by path, by what
+is in the body, or by the kind of the request."""
+import base64
+import json
 import re
 import socket
 import threading
@@ -7,15 +10,49 @@ import time
 from cluster import free_port
 
 
+def text_of(coded):
+    return base64.b64decode(coded or "").decode(errors="replace")
+
+
+def last_part(key):
+    """The key below /service/SCOPE/; every member's is "members"."""
+    return text_of(key).split("/", 3)[-1].split("/")[0]
+
+
+def kind_of(path, body):
+    """What the agent does with it: acquire, renew, status, release, grant, keepalive, or the key it writes."""
+    if path.startswith("/v3/lease/"):
+        return path.rsplit("/", 1)[1]
+    if path not in ("/v3/kv/put", "/v3/kv/txn"):
+        return path
+    request = json.loads(body)
+    if path == "/v3/kv/put":
+        return last_part(request["key"])
+    done = request["success"]
+    puts = {last_part(o["request_put"]["key"]): text_of(o["request_put"].get("value"))
+            for o in done if "request_put" in o}
+    deleted = [last_part(o["request_delete_range"]["key"]) for o in done if "request_delete_range" in o]
+    if "leader" in deleted:
+        return "release"
+    if "leader" in puts:
+        return "create" if "initialize" in puts else "acquire"
+    if any(c["target"] == "LEASE" for c in request["compare"]):
+        return "status" if "status" in puts else "renew"
+    return "+".join(sorted(puts) or deleted)
+
+
 class FaultProxy:
-    """mode: pass | lose (applied, reply lost) | hang | slow | garbage | refuse; for paths that match."""
+    """mode: pass | lose (applied, connection closed without a reply) | mute (applied, and then silence) |
+    hang (not applied, silence) | slow | garbage | refuse."""
 
     def __init__(self, etcd, index=0):
         self.target = (etcd.host, etcd.ports[index][0])
         self.port = free_port()
-        self.rules = []  # (regex of the path, regex of the body or None, mode, seconds, times)
+        self.rules = []  # (regex of the path, of the body, of the kind; mode, seconds, [times left])
         self.lock = threading.Lock()
         self.hits = 0
+        self.struck = {}  # how often which kind of request met a fault
+        self.answered = {}  # and how often one was answered in full
         self.closing = False
         self.listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
         threading.Thread(target=self.accept, daemon=True).start()
@@ -23,9 +60,10 @@ class FaultProxy:
     def hosts(self):
         return [f"127.0.0.1:{self.port}"]
 
-    def fault(self, mode, path=".", seconds=0.0, times=1 << 30, body=None):
+    def fault(self, mode, path="", seconds=0.0, times=1 << 30, body="", kind=".*"):
+        """Until heal(), or for that many requests; the kind must match as a whole."""
         with self.lock:
-            self.rules = [(re.compile(path), re.compile(body, re.S) if body else None, mode, seconds,
+            self.rules = [(re.compile(path), re.compile(body), re.compile(kind), mode, seconds,
                            [times])] + self.rules
 
     def heal(self):
@@ -44,12 +82,13 @@ class FaultProxy:
                 return
             threading.Thread(target=self.serve, args=(conn,), daemon=True).start()
 
-    def rule_for(self, path, body):
+    def rule_for(self, path, body, kind):
         with self.lock:
-            for pattern, in_body, mode, seconds, left in self.rules:
-                if left[0] > 0 and pattern.search(path) and (not in_body or in_body.search(body)):
+            for in_path, in_body, in_kind, mode, seconds, left in self.rules:
+                if left[0] > 0 and in_path.search(path) and in_body.search(body) and in_kind.fullmatch(kind):
                     left[0] -= 1
                     self.hits += 1
+                    self.struck[kind] = self.struck.get(kind, 0) + 1
                     return mode, seconds
         return "pass", 0
 
@@ -80,7 +119,9 @@ class FaultProxy:
                 return
             head, body = request
             path = head.split(b" ", 2)[1].decode()
-            mode, seconds = self.rule_for(path, body.decode(errors="replace"))
+            text = body.decode(errors="replace")
+            kind = kind_of(path, text)
+            mode, seconds = self.rule_for(path, text, kind)
             if mode == "refuse":
                 return
             if mode == "hang":
@@ -100,8 +141,13 @@ class FaultProxy:
                     more = up.recv(65536)
                     if not more:
                         break
-                    if mode != "lose":
+                    if mode not in ("lose", "mute"):
                         conn.sendall(more)
+                if mode == "mute":
+                    time.sleep(seconds or 60)
+                elif mode == "pass":
+                    with self.lock:
+                        self.answered[kind] = self.answered.get(kind, 0) + 1
             finally:
                 up.close()
         except OSError:

@@ -72,6 +72,66 @@ def test_everything_killed_newest_data_wins():
         wait_for("all stream", lambda: c.streaming() is n, 60)
 
 
+def kill_everything(c):
+    """Store, agents, wardens and PostgreSQL, by SIGKILL and as good as at once."""
+    c.etcd.signal(signal.SIGKILL)
+    pids = [pid for m in c.members for pid in (m.proc.pid, m.warden_pid(), *m.postgres_pids()) if pid]
+    for pid in pids:
+        kill(pid)
+    for m in c.members:
+        m.kill_all()
+    c.etcd.stop()
+
+
+def killed_and_started(c, order, lease_over):
+    """order: who starts when; the newest data is the primary's, then the replica's, then the late one's."""
+    p = c.wait_streaming()
+    replica, late = [m for m in c.members if m is not p]
+    roles = {"primary": p, "replica": replica, "late": late}
+    p.sql("create table if not exists t (n int)")
+    before = p.sql("select count(*) from t")[0][0]
+    late.kill_all()
+    p.sql("insert into t select generate_series(1, 100)")
+    wait_for("the replica has it",
+             lambda: replica.sql("select count(*) from t") == [(before + 100,)], 20)
+    replica.kill_all()
+    p.sql("insert into t select generate_series(1, 100)")  # nobody else has these
+    kill_everything(c)
+    c.etcd.start()
+    if lease_over:  # else the primary finds its own leader key again, if it comes in time
+        wait_for("nobody leads", lambda: not c.key("leader"), 3 * c.timers["ttl"])
+    for name in order:
+        roles[name].start()
+        time.sleep(1.5)  # so that the first ones have looked around before the next comes
+    n = c.wait_primary(timeout=60)
+    assert n is p, f"{order}: {n.name} leads, not {p.name}"
+    assert n.sql("select count(*) from t") == [(before + 200,)], order
+    wait_for("all stream", lambda: c.streaming() is p, 90)
+    for m in (replica, late):
+        wait_for(f"{m.name} has it too",
+                 lambda: m.sql("select count(*) from t") == [(before + 200,)], 20)
+
+
+def started_in_orders(*orders):
+    # A ttl that leaves the last one time to come: a fresh agent does not race before it is over.
+    with Cluster(timers={"ttl": 10, "loop_wait": 1, "retry_timeout": 3}) as c:
+        c.start()
+        for i, order in enumerate(orders):
+            killed_and_started(c, order, lease_over=i == 1)
+
+
+def test_everything_killed_primary_starts_first():
+    started_in_orders(("primary", "replica", "late"), ("primary", "late", "replica"))
+
+
+def test_everything_killed_replica_starts_first():
+    started_in_orders(("replica", "primary", "late"), ("replica", "late", "primary"))
+
+
+def test_everything_killed_late_one_starts_first():
+    started_in_orders(("late", "primary", "replica"), ("late", "replica", "primary"))
+
+
 def test_second_member_with_the_same_name():
     with Cluster() as c:
         p = c.start()

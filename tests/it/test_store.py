@@ -32,7 +32,7 @@ def test_store_down_for_two_ttls():
             n = c.wait_streaming(timeout=120)
             time.sleep(0.3)
         k.assert_one_writer()
-        assert not k.lost(n, only=lambda a: a.member == n.name)
+        k.assert_none_lost(n, "its own writes", only=lambda a: a.member == n.name)
 
 
 def test_leader_key_deleted_by_hand():

@@ -18,7 +18,7 @@ def test_switchover_over_rest():
             wait_for("everybody streams", lambda: c.streaming() is target, 30)
             time.sleep(0.5)
         k.assert_one_writer()
-        assert not k.lost(target), "a switchover loses nothing"
+        k.assert_none_lost(target, "a switchover")
         assert "REPLICA_REWIND" not in p.log_text(), "and needs no rewind"
         history = json.loads(c.key("history"))
         assert history[-1][0] == 1 and history[-1][4] == target.name, history
@@ -36,7 +36,7 @@ def test_switchover_back_and_forth():
                 wait_for("everybody streams", lambda: c.streaming() is target, 30)
                 p = target
         k.assert_one_writer()
-        assert not k.lost(p)
+        k.assert_none_lost(p, "switchovers")
         assert len(json.loads(c.key("history"))) == 4
 
 

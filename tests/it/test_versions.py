@@ -70,7 +70,7 @@ def switched_there_and_back(c, p):
             wait_for("everybody streams", lambda: c.streaming() is new, 20)
         time.sleep(0.3)
     k.assert_one_writer()
-    assert not k.lost(p), "a switchover loses nothing"
+    k.assert_none_lost(p, "a switchover")
     assert p.sql("select timeline_id from pg_control_checkpoint()")[0][0] >= 1
     for m in c.members:
         assert "REPLICA_REWIND" not in m.log_text(), "and needs no rewind"
@@ -86,7 +86,7 @@ def crashed_and_started(c, p):
     assert p.postmaster_pid() != pid
     wait_for("the same leader, everybody streams", lambda: c.streaming() is p, 20)
     k.assert_one_writer()
-    assert not k.lost(p)
+    k.assert_none_lost(p, "a crash recovery")
     assert {a.timeline for a in k.snapshot()} == {3}, "crash recovery in its own term keeps the timeline"
 
 

@@ -21,17 +21,19 @@ ROOMS = [
     (["common/model/io/*"], [BASE, MODEL, OS, IO], [YAML]),
     (["common/os/*"], [BASE, OS], [CURL, *RESOLV]),
     (["dcs/*"], [BASE, MODEL, OS, DCS], [CJSON, *RESOLV]),
+    (["dcs/kubernetes/*"], [BASE, MODEL, OS, "dcs/dcs.h", "dcs/records.h", "dcs/kubernetes/*.h"], []),
     (["agent/core/*"], [BASE, MODEL, "agent/core/*.h"], []),
     (["agent/postgres/*"], [BASE, MODEL, OS, "agent/postgres/*.h"], [PQ]),
     (WARDEN_CLIENT, [BASE, OS, "agent/warden/protocol.h", *WARDEN_CLIENT], []),
     # The program. Its client's headers are not among its own.
     (["agent/warden/*"], ["agent/warden/protocol.h", "agent/warden/warden.h",
-                          "agent/warden/fence_rules.h", "agent/warden/proc_parse.h"], []),
+                          "agent/warden/data_dir.h", "agent/warden/fence_rules.h",
+                          "agent/warden/proc_parse.h"], []),
     (["api/*"], [BASE, MODEL, OS, "api/*.h"], [MHD, GNUTLS, CJSON]),
     (["ctl/*"], [BASE, MODEL, IO, OS, DCS, "ctl/*.h"], [CJSON, YAML, PQ]),
     # Wires everything up, by the interfaces.
     (["agent/*"], [BASE, MODEL, IO, OS, "agent/*.h", "agent/core/decide.h", "agent/core/facts.h",
-                   "agent/postgres/server.h", "agent/postgres/local_server.h",
+                   "agent/core/slots_wanted.h", "agent/postgres/server.h", "agent/postgres/local_server.h",
                    "agent/postgres/pg_query.h", "agent/warden/warden_client.h",
                    "dcs/dcs.h", "dcs/etcd.h", "dcs/records.h", "api/api.h"], []),
 ]

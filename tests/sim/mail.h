@@ -1,4 +1,5 @@
-// Requests to the store as they travel; for sim_mail.c and sim_dcs.c.
+// Requests to the store as they travel, and the watch beside them; for sim_mail.c, sim_watch.c and
+// sim_dcs.c.
 #pragma once
 #include "dcs/dcs.h"
 #include "tests/sim/world.h"
@@ -36,3 +37,15 @@ void mail_free(Sim *sim, Mail *mail);
 Mail *mail_call(Mail *mail, const char *what, Deadline deadline, Error *err) MUST_CHECK;
 Mail *refuse(Mail *mail, ErrorKind kind, const char *why);
 bool store_at(const Sim *sim, const char *key, int64_t revision); // 0: absent
+
+// --- sim_watch.c
+void watch_begin(AgentProc *proc);
+EtcdKeys store_listing(Sim *sim, Arena *arena);
+bool store_reachable(const AgentProc *proc);
+void watch_take_listing(AgentProc *proc, const EtcdKeys *keys, int64_t revision,
+                        uint64_t cluster_id, Instant sent_at);
+// Until the watch has brought what the store's log held; false: not within that time.
+bool watch_wait_for(AgentProc *proc, size_t log_count, int64_t ms);
+void watch_wait_for_own(AgentProc *proc, const Mail *reply);
+// The store has said how far it is, and the watch does not come after: it is opened anew.
+void watch_check(AgentProc *proc, size_t log_count, int64_t grace_ms);

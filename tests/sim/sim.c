@@ -217,6 +217,22 @@ bool sim_agent_runs(Sim *sim, int member)
     return sim->members[member].agent != NULL;
 }
 
+// Whoever may be promoted has a slot for everybody who would then follow.
+static bool has_all_slots(const Sim *sim, const Member *m)
+{
+    if (agent_settings(m->agent->agent)->tags.nofailover && !pg_writes(m))
+        return true;
+    for (int i = 0; i < sim->member_count; i++) {
+        const Member *other = &sim->members[i];
+        bool there = other == m || other->stay_down;
+        for (size_t k = 0; k < m->dir.slot_count && !there; k++)
+            there = str_eq(m->dir.slots[k].name, other->name);
+        if (!there)
+            return false;
+    }
+    return true;
+}
+
 const char *sim_unsettled(Sim *sim)
 {
     const int primary = sim_primary(sim);
@@ -233,8 +249,12 @@ const char *sim_unsettled(Sim *sim)
         (void)snprintf(text, sizeof text, "%s does not stream", m->name);
         if (m->stay_down)
             continue;
-        if (!m->powered || !m->agent || (i != primary && !sim_streams(sim, i)))
+        if (!m->powered || !m->agent || !m->agent->agent || (i != primary && !sim_streams(sim, i)))
             return text;
+        if (!has_all_slots(sim, m)) {
+            (void)snprintf(text, sizeof text, "%s lacks a slot", m->name);
+            return text;
+        }
     }
     return NULL;
 }

@@ -125,6 +125,7 @@ void sim_server_freeze(Sim *sim, int member)
     if (!pg_alive(m))
         return;
     trace(sim, "fault  %s: its server is frozen", m->name);
+    m->pg.unheard = m->pg.orphan;
     actor_freeze(&m->pg.actor);
 }
 

@@ -274,7 +274,8 @@ static void proc_resume(AgentProc *proc)
         return; // it was killed
     trace(sim, "agent  %s: ended, exit code %d", m->name, m->exit_code);
     m->agent = NULL;
-    m->stay_down = m->exit_code == 0 && proc->want_shutdown && !sim->healing;
+    // Or its warden has ended on purpose a moment ago, and the machine's part in this with it.
+    m->stay_down = m->stay_down || (m->exit_code == 0 && proc->want_shutdown && !sim->healing);
     warden_detach(proc);
     sim_in(sim, roll(sim, MS(100), MS(1500)), &m->actor, respawn, m, 0);
 }

@@ -1,5 +1,5 @@
-// What must never be (hazards, invariants 1 to 10 and 22), looked at after every event by the
-// world's own knowledge.
+// docs/architecture.md, "What must never be", looked at after every event by the world's own
+// knowledge.
 #include "tests/sim/world.h"
 
 #include <stdarg.h>
@@ -24,13 +24,13 @@ static bool just_woken(const Member *m)
     return actor_frozen(&m->actor) || m->sim->now - m->thawed_at < WAKE_UP;
 }
 
-// Frozen when its warden died: its end is decided, and only thawing it keeps it from that. Unless
-// its agent has had the time to do something about it, that is more than was promised.
-static bool is_frozen_orphan(const Member *m)
+// Three faults in one member: PostgreSQL is stopped (SIGSTOP), its warden is killed, and so nobody
+// holds a fence over it until the next warden has come up and ended what it found.
+bool is_unguarded(const Member *m)
 {
-    const AgentProc *agent = m->agent;
-    const bool seen = agent && agent->attached && m->sim->now - agent->attached_at > MS(5000);
-    return m->pg.orphan && actor_frozen(&m->pg.actor) && !seen;
+    const Warden *w = &m->warden;
+    const bool guarded = w->alive && m->sim->now - w->started_at > INHERITED_GRACE;
+    return pg_alive(m) && m->pg.unheard && !guarded;
 }
 
 // --- one writer
@@ -40,7 +40,7 @@ static void check_writers(Sim *sim)
     const Member *first = NULL;
     for (int i = 0; i < sim->member_count; i++) {
         const Member *m = &sim->members[i];
-        if (!pg_writes(m) || just_woken(m) || is_frozen_orphan(m))
+        if (!pg_writes(m) || just_woken(m) || is_unguarded(m))
             continue;
         if (first)
             sim_fail(sim, "two writers: %s and %s", first->name, m->name);
@@ -132,7 +132,7 @@ void check_acquired(AgentProc *proc)
     Sim *sim = proc->sim;
     for (int i = 0; i < sim->member_count; i++) {
         const Member *m = &sim->members[i];
-        if (m != proc->member && pg_writes(m) && !just_woken(m) && !is_frozen_orphan(m))
+        if (m != proc->member && pg_writes(m) && !just_woken(m) && !is_unguarded(m))
             sim_fail(sim, "%s gets the leader key while %s takes writes", proc->member->name,
                      m->name);
     }

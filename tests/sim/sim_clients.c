@@ -7,8 +7,8 @@ static void attempt(Sim *sim, void *context, uint64_t serial)
     Member *m = context;
     if (m->pg.serial != serial || !pg_writes(m) || !sim_ok(sim))
         return;
-    // Just thawed as a whole, it may overlap with its successor until its warden wakes (DESIGN P1).
-    const bool woken = sim->now - m->thawed_at < WAKE_UP;
+    // Just thawed as a whole, it may overlap with its successor until its warden wakes.
+    const bool woken = sim->now - m->thawed_at < WAKE_UP || is_unguarded(m);
     // Nor has a cluster clients before it is one.
     const bool known = sim->commit_count > 0 || initialize_is_valid(sim_key(sim, "initialize"));
     if (sim->writes && !m->disk_hung_since && !woken && known) {

@@ -269,6 +269,7 @@ void pg_kill(Member *m)
 void pg_orphaned(Member *m)
 {
     m->pg.orphan = true;
+    m->pg.unheard = m->pg.actor.frozen;
     pg_quit(m);
 }
 

@@ -84,13 +84,32 @@ static void show_directory(AgentProc *proc, Arena *arena, ServerView *out)
 
 // --- the server
 
+// Whoever streams from it, or NULL.
+static const Member *slot_user(const Member *m, const char *slot)
+{
+    for (int i = 0; i < m->sim->member_count; i++) {
+        const Member *down = &m->sim->members[i];
+        const Stream *s = &down->pg.stream;
+        if (down->pg.state == PG_STANDBY && s->connected && s->upstream == m->index &&
+            s->upstream_serial == m->pg.serial && str_eq(down->name, slot))
+            return down;
+    }
+    return NULL;
+}
+
 static void ask_slots(Member *m, Arena *arena, ServerView *out)
 {
     SlotView *slots = ARENA_ARRAY(arena, SlotView, m->dir.slot_count);
-    for (size_t i = 0; i < m->dir.slot_count; i++)
-        slots[i] = (SlotView){.name = arena_strdup(arena, m->dir.slots[i]),
+    for (size_t i = 0; i < m->dir.slot_count; i++) {
+        SimSlot *slot = &m->dir.slots[i];
+        const Member *user = slot_user(m, slot->name);
+        if (user && user->dir.end.lsn > slot->restart_lsn)
+            slot->restart_lsn = user->dir.end.lsn;
+        slots[i] = (SlotView){.name = arena_strdup(arena, slot->name),
                               .physical = true,
-                              .restart_lsn = m->dir.end.lsn};
+                              .active = user != NULL,
+                              .restart_lsn = slot->restart_lsn};
+    }
     out->slots = slots;
     out->slot_count = m->dir.slot_count;
     out->slots_known = true;
@@ -261,18 +280,50 @@ static void op_configure(Server *server, const Settings *settings)
     (void)server, (void)settings;
 }
 
-static bool op_sync_slots(Server *server, const char *const *wanted, const Lsn *advance,
-                          size_t count, Deadline deadline, Error *err)
+static void drop_slot(DataDir *dir, size_t i)
+{
+    dir->slots[i] = dir->slots[--dir->slot_count];
+}
+
+static void take_slot_step(Member *m, const SlotStep *step)
+{
+    DataDir *dir = &m->dir;
+    size_t i = 0;
+    while (i < dir->slot_count && !str_eq(dir->slots[i].name, step->name))
+        i++;
+    const bool there = i < dir->slot_count;
+    const bool busy = there && slot_user(m, step->name);
+    const Lsn here = m->pg.state == PG_PRIMARY ? dir->end.lsn : wal_replayed(m);
+    if (step->action == SLOT_ADVANCE && step->lsn > here)
+        sim_fail(m->sim, "%s: slot %s advanced beyond what is replayed", m->name, step->name);
+    if (str_ieq(step->name, m->name) && step->action != SLOT_DROP)
+        sim_fail(m->sim, "%s: a slot for itself", m->name);
+    if (step->action == SLOT_ADVANCE && there && !busy && step->lsn > dir->slots[i].restart_lsn)
+        dir->slots[i].restart_lsn = step->lsn;
+    if ((step->action == SLOT_DROP || step->action == SLOT_RENEW) && there && !busy)
+        drop_slot(dir, i);
+    if (step->action == SLOT_RENEW ? busy : step->action != SLOT_CREATE || there)
+        return;
+    ASSERT(dir->slot_count < COUNT_OF(dir->slots));
+    SimSlot *slot = &dir->slots[dir->slot_count++];
+    *slot = (SimSlot){.restart_lsn = dir->checkpoint_lsn ? dir->checkpoint_lsn : here};
+    (void)copy_text(slot->name, sizeof slot->name, step->name);
+}
+
+static bool op_sync_slots(Server *server, const SlotStep *steps, size_t count, Deadline deadline,
+                          Error *err)
 {
     AgentProc *proc = proc_of_server(server);
     Member *m = proc->member;
-    (void)advance, (void)deadline;
+    static const char *const names[] = {"create", "drop", "renew", "advance"};
+    (void)deadline;
     if (!proc_boundary(proc, "slots") || !pg_answers(m))
         return error_set(err, ERR_UNAVAILABLE, "slots: no server");
-    ASSERT(count <= COUNT_OF(m->dir.slots));
-    for (size_t i = 0; i < count; i++)
-        (void)copy_text(m->dir.slots[i], sizeof m->dir.slots[i], wanted[i]);
-    m->dir.slot_count = count;
+    for (size_t i = 0; i < count; i++) {
+        if (steps[i].action != SLOT_ADVANCE)
+            trace(proc->sim, "slots  %s: %s %s", m->name, names[steps[i].action], steps[i].name);
+        take_slot_step(m, &steps[i]);
+    }
     return true;
 }
 

@@ -228,7 +228,7 @@ static Step step_clone(AgentProc *proc)
     return STEP_DONE;
 }
 
-// ha.md §15.3 D2: where this directory's history ends, by its server or its control file.
+// Where this directory's history ends, by its server or its control file.
 static bool own_end(AgentProc *proc, WalPosition *out)
 {
     Member *m = proc->member;
@@ -287,8 +287,10 @@ static Step step_rewind(AgentProc *proc)
         return again(proc, 200, 3000);
     }
     if (s->phase == 1) {
-        if (!fit || source->pg.serial != s->source)
+        if (!fit || source->pg.serial != s->source) {
+            s->task.source_lost = true;
             return failed(proc, "the source went away");
+        }
         copy_from(proc, source);
         m->dir.state = CONTROL_IN_ARCHIVE_RECOVERY;
         m->dir.torn = m->dir.standby_signal = true;

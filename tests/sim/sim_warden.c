@@ -103,12 +103,27 @@ static void start_again(Sim *sim, void *context, uint64_t argument)
         warden_start(m);
 }
 
+static void inheritance_ends(Sim *sim, void *context, uint64_t serial)
+{
+    Member *m = context;
+    (void)sim;
+    if (m->warden.alive && m->warden.serial == serial && m->pg.orphan)
+        pg_kill(m);
+}
+
 void warden_start(Member *m)
 {
     Warden *w = &m->warden;
-    const uint64_t serial = w->serial + 1, tick_serial = w->tick + 1;
-    *w = (Warden){.alive = true, .serial = serial, .tick = tick_serial, .alone_since = m->sim->now};
-    trace(m->sim, "warden %s: starts", m->name);
+    Sim *sim = m->sim;
+    *w = (Warden){.alive = true,
+                  .serial = w->serial + 1,
+                  .tick = w->tick + 1,
+                  .started_at = sim->now,
+                  .alone_since = sim->now};
+    trace(sim, "warden %s: starts", m->name);
+    // Its predecessor's death has told it to quit, and it does not come to it.
+    if (pg_alive(m) && m->pg.orphan && actor_frozen(&m->pg.actor))
+        sim_in(sim, INHERITED_GRACE, &m->actor, inheritance_ends, m, w->serial);
     if (m->agent)
         warden_attach(m->agent);
 }

@@ -1,4 +1,4 @@
-// DESIGN §5: the lease, as the store, lost messages, old views and people's hands treat it.
+// The lease, as the store, lost messages, old views and people's hands treat it.
 #include "tests/sim/scenario.h"
 
 #include <stdio.h>

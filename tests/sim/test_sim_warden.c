@@ -1,5 +1,4 @@
-// DESIGN §4: the warden keeps the promise when the agent cannot, and PostgreSQL when the agent
-// goes.
+// The warden keeps the promise when the agent cannot, and PostgreSQL when the agent goes.
 #include "tests/sim/scenario.h"
 
 enum { TTL = 30 };
@@ -142,6 +141,36 @@ static void test_agent_and_warden_killed(void **state)
     }
 }
 
+// Three faults in one member: PostgreSQL is stopped (SIGSTOP), so that its warden's death does not
+// reach it, and its agent is killed or hangs. The next warden ends it, long before it is thawed and
+// somebody else leads.
+static void test_warden_killed_over_a_stopped_server(void **state)
+{
+    (void)state;
+    FOR_SEEDS(seed, 40)
+    {
+        AUTO(sim_release) Sim *sim = settled((SimOptions){0}, seed);
+        const int leader = sim_leader(sim);
+        sim_respawn(sim, false);
+        if (seed % 4 == 0)
+            sim_agent_kill(sim, leader);
+        else if (seed % 4 == 1)
+            sim_agent_freeze(sim, leader);
+        else if (seed % 4 == 2) // it sees, and cannot keep its lease
+            sim_isolate(sim, leader, true);
+        EXPECT(sim, sim_run(sim, (int64_t)(seed * 911 % 12000)));
+        const uint64_t starts = sim_server_starts(sim, leader);
+        sim_server_freeze(sim, leader);
+        sim_warden_kill(sim, leader);
+        EXPECT(sim, sim_run(sim, 1200));
+        EXPECT(sim, !sim_server_runs(sim, leader) || sim_server_starts(sim, leader) > starts);
+        if (seed % 4 != 3)
+            EXPECT(sim, sim_run_until_at(sim, another_primary, leader, SECONDS(TTL + 5)));
+        sim_server_thaw(sim, leader);
+        heals(sim);
+    }
+}
+
 // Everything on the leader's machine dies: the lease runs out, and then it goes fast.
 static void test_machine_lost(void **state)
 {
@@ -265,6 +294,7 @@ int main(void)
         cmocka_unit_test(test_agent_stays_dead),
         cmocka_unit_test(test_warden_killed),
         cmocka_unit_test(test_agent_and_warden_killed),
+        cmocka_unit_test(test_warden_killed_over_a_stopped_server),
         cmocka_unit_test(test_machine_lost),
         cmocka_unit_test(test_stubborn_server),
         cmocka_unit_test(test_frozen_machine),

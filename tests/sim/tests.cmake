@@ -7,7 +7,7 @@ if(NOT CMAKE_C_FLAGS MATCHES "fsanitize=thread")
     ${sim_dir}/sim_check.c ${sim_dir}/sim_clients.c ${sim_dir}/sim_dcs.c ${sim_dir}/sim_faults.c
     ${sim_dir}/sim_loop.c ${sim_dir}/sim_mail.c ${sim_dir}/sim_peers.c ${sim_dir}/sim_postgres.c
     ${sim_dir}/sim_server.c ${sim_dir}/sim_store.c ${sim_dir}/sim_tasks.c ${sim_dir}/sim_wal.c
-    ${sim_dir}/sim_warden.c ${CMAKE_SOURCE_DIR}/agent/warden/fence_rules.c)
+    ${sim_dir}/sim_warden.c ${sim_dir}/sim_watch.c ${CMAKE_SOURCE_DIR}/agent/warden/fence_rules.c)
   target_link_libraries(simlib PUBLIC agentlib core model dcs os base PRIVATE warnings)
 
   add_executable(sim ${sim_dir}/sim_main.c)
@@ -19,7 +19,7 @@ if(NOT CMAKE_C_FLAGS MATCHES "fsanitize=thread")
   endforeach()
 
   # Random faults; a failure names its seed, and ./dev sim --seed N replays it.
-  foreach(seeds 1:225 226:450 451:675 676:900)
+  foreach(seeds 1:250 251:500 501:750 751:1000 1001:1250 1251:1500 1501:1750 1751:2000)
     string(REPLACE ":" "_" name ${seeds})
     add_test(NAME sim_seeds_${name} COMMAND sim --seeds ${seeds})
     set_tests_properties(sim_seeds_${name} PROPERTIES LABELS sim TIMEOUT 900)

@@ -18,7 +18,8 @@ typedef struct Actor Actor;
 
 #define MS(n) ((int64_t)(n)*1000 * 1000) // of true time, which is in nanoseconds
 
-#define WAKE_UP MS(100) // DESIGN P1: frozen together, they overlap by no more than the wake-up
+#define INHERITED_GRACE MS(500) // of a new warden, for what its killed predecessor left behind
+#define WAKE_UP         MS(100) // frozen together, they overlap by no more than the wake-up
 
 // --- events
 
@@ -69,6 +70,11 @@ typedef struct {
 typedef enum { FILES_EMPTY, FILES_PARTIAL, FILES_VALID } Files;
 
 typedef struct {
+    char name[64];
+    Lsn restart_lsn;
+} SimSlot;
+
+typedef struct {
     Files files;
     bool torn;         // a rewind was broken off: must not be started
     bool unfinished;   // a bootstrap that has not come to its end
@@ -83,7 +89,7 @@ typedef struct {
     WalPosition min_recovery;
     bool standby_signal, from_backup;
     char upstream[32]; // a member's name in the configuration files, "": nobody
-    char slots[MEMBERS_MAX][64];
+    SimSlot slots[MEMBERS_MAX];
     size_t slot_count;
 } DataDir;
 
@@ -114,7 +120,8 @@ typedef struct {
     int64_t started_wall_us;
     bool from_signal; // started with standby.signal
     bool promote_sent, promoting;
-    bool orphan; // its warden has died
+    bool orphan;  // its warden has died
+    bool unheard; // … and it was stopped (SIGSTOP), so that it did not come to it
     bool stubborn;
     bool received; // WAL, since it was started
     Lsn replay_from;
@@ -138,7 +145,7 @@ typedef struct {
     int64_t fenced_at, struck_at;
     uint64_t tick; // serial of the tick that counts
     WardenStop stop;
-    int64_t alone_since, stop_since;
+    int64_t started_at, alone_since, stop_since;
 } Warden;
 
 struct Member {
@@ -251,7 +258,6 @@ struct AgentProc {
     bool idle; // sleeps between turns
     bool notified;
     bool attached; // to the warden
-    int64_t attached_at;
     bool replaced;
     uint64_t fenced_base;
     uint64_t waiting; // serial of the wait that counts
@@ -377,7 +383,7 @@ int64_t store_end(Sim *sim, const char *who);
 bool link_up(const Sim *sim, int from, int to);
 int member_named(const Sim *sim, const char *name); // -1: none
 
-// --- sim_dcs.c: an agent's way to it
+// --- sim_dcs.c, sim_watch.c: an agent's way to it
 void dcs_init(AgentProc *proc);
 void dcs_done(AgentProc *proc);
 void mails_done(Sim *sim);
@@ -452,6 +458,7 @@ void member_power_on(Member *m);
 int64_t proc_deadline(const AgentProc *proc, Deadline deadline);
 
 // --- sim_check.c
+bool is_unguarded(const Member *m);
 void check_all(Sim *sim);
 void check_start(Member *m, bool standby);
 void check_promote_asked(AgentProc *proc);

@@ -1,5 +1,6 @@
 #include "tests/support/etcd_server.h"
 
+#include "tests/support/ports.h"
 #include "tests/support/test.h"
 
 #include <arpa/inet.h>
@@ -12,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -121,34 +121,10 @@ static void launch(EtcdServer *server)
     wait_for(server);
 }
 
-// Below the range the kernel takes for outgoing connections: a port of that range may be in use by
-// somebody's connection when the server is started again.
-static int free_port(int other_than)
-{
-    enum { LOWEST = 12000, COUNT = 18000, TRIES = 1000 };
-    for (int i = 0; i < TRIES; i++) {
-        uint16_t roll = 0;
-        assert_int_equal(getrandom(&roll, sizeof roll, 0), sizeof roll);
-        const int port = LOWEST + roll % COUNT;
-        const struct sockaddr_in name = {.sin_family = AF_INET,
-                                         .sin_port = htons((uint16_t)port),
-                                         .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-        const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        assert_true(fd >= 0);
-        const bool ok = port != other_than &&
-                        bind(fd, (const struct sockaddr *)(const void *)&name, sizeof name) == 0;
-        close(fd);
-        if (ok)
-            return port;
-    }
-    fail_msg("no port is free");
-    return 0;
-}
-
 static void set_addresses(EtcdServer *server, bool tls)
 {
-    server->port = free_port(0);
-    const int peer = free_port(server->port);
+    server->port = free_port();
+    const int peer = free_port();
     snprintf(server->client_url, sizeof server->client_url, "%s://127.0.0.1:%d",
              tls ? "https" : "http", server->port);
     snprintf(server->peer_url, sizeof server->peer_url, "http://127.0.0.1:%d", peer);

@@ -2,6 +2,7 @@
 
 #include "common/os/files.h"
 #include "common/os/log.h"
+#include "tests/support/ports.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -22,6 +23,9 @@
 #define BIN_DIR "/usr/lib/postgresql/15/bin"
 
 static PgLab *current; // of the running test
+// Of howdah-warden, opened before we become postgres: the build tree may lie below a directory that
+// is closed to others.
+static int warden_program = -1;
 
 int pg_lab_teardown(void **state)
 {
@@ -43,35 +47,57 @@ static void become_postgres(void)
     }
 }
 
+static void open_warden(void)
+{
+    const char *bin = getenv("HOWDAH_BIN");
+    char program[512];
+    if (bin == NULL) {
+        (void)fprintf(stderr, "HOWDAH_BIN is not set: run this with ctest\n");
+        exit(1);
+    }
+    (void)snprintf(program, sizeof program, "%s/howdah-warden", bin);
+    warden_program = open(program, O_RDONLY | O_CLOEXEC);
+    if (warden_program < 0) {
+        perror(program);
+        exit(1);
+    }
+}
+
 int pg_lab_main(const struct CMUnitTest *tests, size_t count)
 {
+    open_warden();
     become_postgres();
+    if (chdir("/") != 0) { // where it was started may be closed to postgres, too
+        perror("cannot change to /");
+        exit(1);
+    }
     if (getenv("HOWDAH_DEBUG") != NULL)
         log_configure(&(LogOptions){.level = LOG_DEBUG});
     return _cmocka_run_group_tests("postgres", tests, count, NULL, NULL);
 }
 
-static int free_port(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-    (void)close(fd);
-    return ntohs(address.sin_port);
-}
-
 // --- wardens
+
+static void copy_warden(const char *to)
+{
+    char buffer[65536];
+    off_t at = 0;
+    ssize_t got;
+    const int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
+    assert_true(out >= 0);
+    while ((got = pread(warden_program, buffer, sizeof buffer, at)) > 0) {
+        assert_int_equal(write(out, buffer, (size_t)got), got);
+        at += got;
+    }
+    assert_int_equal(got, 0);
+    assert_int_equal(close(out), 0);
+}
 
 static void start_warden(PgNode *node)
 {
-    const char *bin = getenv("HOWDAH_BIN");
-    char program[512], log[160];
-    assert_non_null(bin);
-    snprintf(program, sizeof program, "%s/howdah-warden", bin);
-    snprintf(log, sizeof log, "%s/log", node->dir);
+    char program[160], log[160];
+    (void)snprintf(program, sizeof program, "%s/howdah-warden", node->lab->root);
+    (void)snprintf(log, sizeof log, "%s/log", node->dir);
     node->warden = fork();
     assert_true(node->warden >= 0);
     if (node->warden != 0)
@@ -210,6 +236,7 @@ PgLab *pg_lab_new(size_t nodes)
     lab->resolver = resolver_new();
     lab->arena = arena_new(ARENA_CAP_DEFAULT);
     lab->count = nodes;
+    copy_warden(arena_printf(lab->arena, "%s/howdah-warden", lab->root));
     for (size_t i = 0; i < nodes; i++) {
         PgNode *node = &lab->nodes[i];
         node->lab = lab;
@@ -234,7 +261,7 @@ static void end_warden(PgNode *node)
 {
     if (node->warden <= 0)
         return;
-    if (node->client != NULL) {
+    if (node->server != NULL) { // attached, and its server can be asked
         ServerView view = pg_node_look(node);
         Error err;
         if (view.running)
@@ -407,10 +434,9 @@ void pg_node_become_standby(PgNode *node, PgNode *of)
 {
     const Upstream upstream = pg_upstream(node, of);
     Error err = {0};
-    const char *const slots[] = {upstream.slot};
+    const SlotStep step = {.action = SLOT_CREATE, .name = upstream.slot};
     (void)pg_node_look(of);
-    if (!of->server->ops->sync_slots(of->server, slots, NULL, 1, deadline_in(of->lab->clock, 2000),
-                                     &err))
+    if (!of->server->ops->sync_slots(of->server, &step, 1, deadline_in(of->lab->clock, 2000), &err))
         fail_msg("%s", err.text);
     pg_node_must(node, &(ServerTask){.kind = TASK_INSPECT});
     pg_node_must(node, &(ServerTask){.kind = TASK_CLONE, .upstream = upstream});

@@ -1,1 +1,5 @@
-howdah_test(NAME test_peers SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_peers.c LIBS agentlib)
+foreach(module peers requests)
+  howdah_test(NAME test_${module} SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_${module}.c LIBS agentlib)
+endforeach()
+howdah_test(NAME test_ledger_file LIBS os base SOURCES
+            ${CMAKE_SOURCE_DIR}/tests/unit/test_ledger_file.c ${CMAKE_SOURCE_DIR}/agent/ledger_file.c)

@@ -1,1 +1,7 @@
-howdah_test(NAME test_decide SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_decide.c LIBS core)
+set(decide_tests ${CMAKE_SOURCE_DIR}/tests/unit/test_decide)
+howdah_test(NAME test_decide
+            SOURCES ${decide_tests}.c ${decide_tests}_lab.c ${decide_tests}_empty.c
+                    ${decide_tests}_handover.c ${decide_tests}_leader.c ${decide_tests}_race.c
+                    ${decide_tests}_replica.c
+            LIBS core)
+howdah_test(NAME test_slots_wanted SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_slots_wanted.c LIBS core)

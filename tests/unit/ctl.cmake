@@ -7,9 +7,12 @@ endforeach()
 set(ctl_lab ${CMAKE_SOURCE_DIR}/tests/unit/test_ctl_lab.c
             ${CMAKE_SOURCE_DIR}/tests/support/etcd_server.c
             ${CMAKE_SOURCE_DIR}/tests/support/tcp_server.c)
-foreach(module commands api query)
-  howdah_test(NAME test_ctl_${module} LIBS base model os SOURCES
-              ${CMAKE_SOURCE_DIR}/tests/unit/test_ctl_${module}.c ${ctl_lab})
+foreach(module commands show api query)
+  set(sources ${CMAKE_SOURCE_DIR}/tests/unit/test_ctl_${module}.c ${ctl_lab})
+  if(module MATCHES "commands|show") # on a cluster in a real etcd
+    list(APPEND sources ${CMAKE_SOURCE_DIR}/tests/unit/test_ctl_demo.c)
+  endif()
+  howdah_test(NAME test_ctl_${module} LIBS base model os SOURCES ${sources})
   add_dependencies(test_ctl_${module} ctl)
 endforeach()
 

@@ -15,3 +15,4 @@ howdah_test(NAME test_https LIBS os PkgConfig::GNUTLS SOURCES
             ${CMAKE_SOURCE_DIR}/tests/support/certificates.c
             ${CMAKE_SOURCE_DIR}/tests/support/name_service.c
             ${CMAKE_SOURCE_DIR}/tests/support/tcp_server.c)
+set_target_properties(test_https PROPERTIES ENABLE_EXPORTS ON) # its stat, for OpenSSL

@@ -1,5 +1,5 @@
-// What the server refuses by itself, and what it hands to the agent (rest.md §9 to §13). The lab's
-// clock says 2026-01-01T00:00:00Z.
+// What the server refuses by itself, and what it hands to the agent (docs/rest.md, "Changing"). The
+// lab's clock says 2026-01-01T00:00:00Z.
 #include "tests/unit/test_api_lab.h"
 
 #include <stdio.h>
@@ -131,7 +131,12 @@ static void test_submitted(void **state)
          "{\"postgres_version\":\"9.6.24\",\"timeout\":10}", 90000},
         {"DELETE", "/restart", NULL, API_DELETE_RESTART, "{}", 30000},
         {"POST", "/reload", "garbage", API_RELOAD, "{}", 30000},
-        {"POST", "/reinitialize", "{\"force\": true}", API_REINITIALIZE, "{\"force\":true}", 30000},
+        {"POST", "/reinitialize", NULL, API_REINITIALIZE, "{\"force\":false,\"from_leader\":false}",
+         30000},
+        {"POST", "/reinitialize", "{\"force\": \"on\", \"from_leader\": 1}", API_REINITIALIZE,
+         "{\"force\":true,\"from_leader\":true}", 30000},
+        {"POST", "/reinitialize", "{\"from-leader\": true, \"force\": [1]}", API_REINITIALIZE,
+         "{\"force\":false,\"from_leader\":true}", 30000},
         {"PATCH", "/config", "{\"ttl\": null}", API_PATCH_CONFIG, "{\"ttl\":null}", 30000},
         {"PUT", "/config", "{\"ttl\": 20}", API_PUT_CONFIG, "{\"ttl\":20}", 30000},
     };

@@ -1,5 +1,7 @@
 #include "tests/unit/test_api_lab.h"
 
+#include "tests/support/ports.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
@@ -168,18 +170,6 @@ Snapshot *lab_snapshot(Lab *lab)
 
 // --- life
 
-int lab_free_port(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
-    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, length), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
-    close(fd);
-    return ntohs(address.sin_port);
-}
-
 Lab *lab_new(void)
 {
     Lab *lab = calloc(1, sizeof *lab);
@@ -192,7 +182,7 @@ Lab *lab_new(void)
     lab->resolver = resolver_new();
     pthread_mutex_init(&lab->lock, NULL);
     pthread_cond_init(&lab->changed, NULL);
-    lab->port = lab_free_port();
+    lab->port = free_port();
     lab->settings = (RestSettings){.listen = {.host = "127.0.0.1", .port = lab->port}};
     lab->server = replica_server(lab);
     lab->snapshot = lab_snapshot(lab);

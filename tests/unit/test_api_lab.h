@@ -44,7 +44,6 @@ void lab_advance_ms(Lab *lab, int64_t ms);
 ApiRequest *lab_wait_request(Lab *lab);     // the next one submitted
 void lab_wait_samples(Lab *lab, int count); // until that many have begun
 void lab_let_go(Lab *lab);                  // of blocked samples
-int lab_free_port(void);
 
 // --- the client; every call fails the test after 10 s
 

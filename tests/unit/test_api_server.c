@@ -1,6 +1,7 @@
 // The REST server against clients that are broken, slow, many or not allowed, and while its
 // settings change under them.
 #include "common/os/log.h"
+#include "tests/support/ports.h"
 #include "tests/unit/test_api_lab.h"
 
 #include <stdio.h>
@@ -308,7 +309,7 @@ static void test_new_address(void **state)
     lab_start(lab);
     lab_start(other);
     const int old_port = lab->port;
-    lab->settings.listen.port = lab->port = lab_free_port();
+    lab->settings.listen.port = lab->port = free_port();
     assert_true(api_configure(lab->api, &lab->settings, &err));
     assert_int_equal(lab_status(lab, "GET", "/replica"), 200);
     lab->settings.listen.host = NULL;

@@ -1,4 +1,4 @@
-// list and topology: from the document of GET /cluster to the text, with the edges of ctl.md §6.
+// list and topology: from the document of GET /cluster to the text, with the edges.
 #include "ctl/cluster_table.h"
 #include "ctl/select.h"
 #include "tests/support/test.h"

@@ -331,6 +331,22 @@ static void test_a_gap_does_not_change_how_it_went_before(void **state)
     assert_int_equal(view().vacancy.since.ns, since);
 }
 
+// Deleted by hand; unseen by us another member led, and its key was then put by hand without a
+// lease: its holder may serve for a ttl from now, whatever the first reservation was.
+static void test_a_reservation_begins_anew_after_a_gap(void **state)
+{
+    (void)state;
+    ours_leads();
+    APPLY(4, {"leader"});
+    check(VACANCY_TAMPERED, "a");
+    const int64_t since = view().vacancy.since.ns;
+    (void)LIST(9, {"howdah", OURS("a"), NULL, 3}); // nothing of the kind: it goes on
+    assert_int_equal(view().vacancy.since.ns, since);
+    (void)LIST(20, {"howdah", OURS("b"), NULL, 12}, {"leader", "x", NULL, 12});
+    assert_int_equal(view().vacancy.kind, VACANCY_TAMPERED);
+    assert_true(view().vacancy.since.ns > since);
+}
+
 static void test_another_store(void **state)
 {
     (void)state;
@@ -441,6 +457,7 @@ int main(void)
         TEST(test_first_listings),
         TEST(test_listings_after_a_gap),
         TEST(test_a_gap_does_not_change_how_it_went_before),
+        TEST(test_a_reservation_begins_anew_after_a_gap),
         TEST(test_another_store),
         TEST(test_events_twice_and_together),
         TEST(test_when_the_view_was_current),

@@ -33,36 +33,8 @@ static const Tree *json(const char *text)
     return tree;
 }
 
-static void test_base64(void **state)
-{
-    (void)state;
-    static const char *const rows[][2] = {
-        {"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foobar", "Zm9vYmFy"},
-    };
-    char *out = NULL;
-    size_t length = 0;
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        assert_string_equal(etcd_base64(arena, rows[i][0], strlen(rows[i][0])), rows[i][1]);
-        assert_true(etcd_base64_decode(arena, rows[i][1], &out, &length));
-        assert_string_equal(out, rows[i][0]);
-        assert_int_equal(length, strlen(rows[i][0]));
-    }
-    char all[256], encoded[400];
-    for (int i = 0; i < 256; i++)
-        all[i] = (char)i;
-    snprintf(encoded, sizeof encoded, "%s", etcd_base64(arena, all, sizeof all));
-    assert_true(etcd_base64_decode(arena, encoded, &out, &length));
-    assert_int_equal(length, sizeof all);
-    assert_memory_equal(out, all, sizeof all);
-
-    static const char *const bad[] = {"Z",        "Zg",   "Zg=",    "Zg=a",    "=AAA",    "====",
-                                      "Zm9v====", "Zm 9", "Zm9v\n", "Z\xff==", "Zg==Zg=="};
-    for (size_t i = 0; i < COUNT_OF(bad); i++)
-        if (etcd_base64_decode(arena, bad[i], &out, &length))
-            fail_msg("'%s' was taken for base64", bad[i]);
-}
-
-// As dcs.md §6 shows them: int64 as text, comparison EQUAL by omission, the prefix's end is '0'.
+// As etcd's documentation has them: int64 as text, comparison EQUAL by omission, the prefix's end
+// is '0'.
 static void test_requests(void **state)
 {
     (void)state;
@@ -487,7 +459,6 @@ static void test_mutated_replies_never_crash(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_base64),
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_replies),
         cmocka_unit_test(test_errors),

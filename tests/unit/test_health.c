@@ -1,4 +1,4 @@
-// The truth table of health checks (rest.md §3, §4): a situation, a path, a status.
+// The truth table of health checks (docs/rest.md, "Health checks"): a situation, a path, a status.
 #include "api/health.h"
 #include "tests/support/test.h"
 

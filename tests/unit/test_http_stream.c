@@ -211,6 +211,52 @@ static void test_a_busy_stream_is_not_idle(void **state)
 
 #define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+static void keep_status(void *context, int status)
+{
+    *(int *)context = status;
+}
+
+// That a stream has been accepted is known before its first byte; one that is not answered is given
+// up sooner than one that is merely quiet.
+static void test_a_stream_that_is_accepted(void **state)
+{
+    (void)state;
+    int told = 0, status = -1;
+    Watcher watcher = {.status = &status, .stop_after = 1};
+    HttpRequest request = {.method = "GET",
+                           .url = url("/half-and-hang"),
+                           .answer_ms = 100,
+                           .on_status = keep_status,
+                           .on_status_context = &told};
+    assert_true(http_stream(http, &request, 10000, on_bytes, &watcher, &status, &err));
+    assert_int_equal(told, 200);
+
+    told = 0;
+    request.url = url("/continue"); // an interim answer is none
+    assert_true(http_stream(http, &request, 10000, on_bytes, &watcher, &status, &err));
+    assert_int_equal(told, 200);
+
+    told = 0;
+    request.url = url("/unavailable");
+    assert_true(http_stream(http, &request, 10000, on_bytes, &watcher, &status, &err));
+    assert_int_equal(told, 503);
+
+    told = 0;
+    request.url = url("/hang");
+    Instant before = clock_now(clock_system());
+    assert_fails(http_stream(http, &request, 60000, on_bytes, &watcher, &status, &err),
+                 ERR_UNAVAILABLE, "/hang");
+    assert_in_range(instant_ms_between(before, clock_now(clock_system())), 100, 5000);
+    assert_int_equal(told, 0);
+
+    request.url = url("/one-tick"); // accepted, then quiet for longer
+    watcher = (Watcher){.status = &status};
+    before = clock_now(clock_system());
+    assert_fails(http_stream(http, &request, 400, on_bytes, &watcher, &status, &err),
+                 ERR_UNAVAILABLE, "/one-tick");
+    assert_in_range(instant_ms_between(before, clock_now(clock_system())), 400, 5000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -219,6 +265,7 @@ int main(void)
         WITH_SERVER(test_a_stream_interrupted_by_another_thread),
         WITH_SERVER(test_an_interruption_is_never_lost),
         WITH_SERVER(test_an_idle_or_lost_stream_fails),
+        WITH_SERVER(test_a_stream_that_is_accepted),
         WITH_SERVER(test_a_busy_stream_is_not_idle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,12 +7,14 @@
 #include "tests/support/tcp_server.h"
 #include "tests/support/test.h"
 
+#include <fcntl.h>
 #include <gnutls/gnutls.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 // A server that is called member.example by its certificate, and answers with the SNI it was given.
@@ -67,6 +69,27 @@ static void on_connection(int fd, void *context)
         answer(session);
     gnutls_bye(session, GNUTLS_SHUT_WR);
     gnutls_deinit(session);
+}
+
+// These stand before libc's: OpenSSL looks for authorities in the system's directory with one of
+// them, depending on its version.
+static atomic_int looks_at_system;
+
+static int look(const char *path, struct stat *out, int flags)
+{
+    if (strncmp(path, "/etc/ssl/certs/", strlen("/etc/ssl/certs/")) == 0)
+        atomic_fetch_add(&looks_at_system, 1);
+    return fstatat(AT_FDCWD, path, out, flags);
+}
+
+int stat(const char *path, struct stat *out)
+{
+    return look(path, out, 0);
+}
+
+int lstat(const char *path, struct stat *out)
+{
+    return look(path, out, AT_SYMLINK_NOFOLLOW);
 }
 
 static Arena *arena;
@@ -126,7 +149,7 @@ static bool call(const HttpOptions *options, const char *host)
     const HttpRequest request = {
         .method = "POST",
         .url = arena_printf(arena, "https://%s:%d/", host, tcp_server_port(server.tcp))};
-    return http_call(http, arena, &request, deadline_in(clock_system(), 10000), &reply, &err);
+    return http_call(http, arena, &request, deadline_in(clock_system(), 30000), &reply, &err);
 }
 
 static const char trusted[] = "member.example", elsewhere[] = "other.example";
@@ -198,6 +221,94 @@ static void test_client_certificates(void **state)
     assert_int_equal(server.requests, before + 3);
 }
 
+static const char *content_of(const char *file)
+{
+    char *text = NULL;
+    if (!file_read(arena, file, 1 << 16, &text, &err) || text == NULL)
+        fail_msg("%s: %s", file, err.text);
+    return text;
+}
+
+// Certificates from memory, as kubeconfig files have them.
+static void test_certificates_as_texts(void **state)
+{
+    (void)state;
+    server.wants_certificate = true;
+    const char *ca = content_of("ca.pem"), *other = content_of("other-ca.pem");
+    const char *cert = content_of("client.pem"), *key = content_of("client.key");
+    const struct {
+        HttpOptions options;
+        bool ok;
+    } rows[] = {
+        {{.ca_pem = ca, .cert_pem = cert, .key_pem = key}, true},
+        {{.ca_pem = ca, .ca_file = "other-ca.pem", .cert_pem = cert, .key_pem = key}, true},
+        {{.ca_pem = ca, .cert_file = "client.pem", .key_file = "client.key"}, true},
+        {{.ca_pem = other, .cert_pem = cert, .key_pem = key}, false},
+        {{.ca_pem = ca}, false},
+        {{.ca_pem = "nonsense", .cert_pem = cert, .key_pem = key}, false},
+        {{.ca_pem = ca, .cert_pem = cert, .key_pem = content_of("locked.key")}, false},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        if (call(&rows[i].options, trusted) != rows[i].ok)
+            fail_msg("row %zu: %s", i, rows[i].ok ? err.text : "accepted");
+    server.wants_certificate = false;
+}
+
+// The authority is replaced under a client that lives on; and one request may go to a server that
+// bears another name.
+static void test_options_that_change(void **state)
+{
+    (void)state;
+    const HttpOptions wrong = {.ca_pem = content_of("other-ca.pem")};
+    const HttpOptions right = {.ca_pem = content_of("ca.pem")};
+    AUTO(http_release) Http *http = http_new(resolver, &wrong);
+    HttpRequest request = {
+        .method = "GET",
+        .url = arena_printf(arena, "https://%s:%d/", trusted, tcp_server_port(server.tcp))};
+    const struct {
+        const HttpOptions *options;
+        bool ok;
+    } steps[] = {{&wrong, false}, {&right, true}, {&wrong, false}, {&right, true}};
+    for (size_t i = 0; i < COUNT_OF(steps); i++) {
+        http_set_options(http, steps[i].options);
+        const Deadline deadline = deadline_in(clock_system(), 10000);
+        if (http_call(http, arena, &request, deadline, &reply, &err) != steps[i].ok)
+            fail_msg("step %zu: %s", i, steps[i].ok ? err.text : "accepted");
+    }
+    request.url = arena_printf(arena, "https://%s:%d/", elsewhere, tcp_server_port(server.tcp));
+    for (int any = 0; any < 2; any++) {
+        request.any_host = any == 1;
+        const Deadline deadline = deadline_in(clock_system(), 10000);
+        assert_int_equal(http_call(http, arena, &request, deadline, &reply, &err), any == 1);
+    }
+    http_set_options(http, &wrong); // any name is not any authority
+    request.any_host = true;
+    assert_false(
+        http_call(http, arena, &request, deadline_in(clock_system(), 10000), &reply, &err));
+}
+
+// Who names authorities trusts these alone. libcurl has a directory of its own, which it reads
+// besides the file it is given: whoever holds a certificate of a public authority would be believed
+// to be the store, wherever host names are not checked.
+static void test_the_systems_authorities_are_not_trusted_besides(void **state)
+{
+    (void)state;
+    const struct {
+        HttpOptions options;
+        bool looks;
+    } rows[] = {
+        {{0}, true},
+        {{.ca_file = "other-ca.pem"}, false},
+        {{.ca_pem = content_of("other-ca.pem")}, false},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        atomic_store(&looks_at_system, 0);
+        assert_false(call(&rows[i].options, trusted));
+        if ((looks_at_system > 0) != rows[i].looks)
+            fail_msg("row %zu: %d looks", i, looks_at_system);
+    }
+}
+
 // Plain HTTP at the other end: nothing of the request may have left.
 static void say_hello(int fd, void *context)
 {
@@ -227,6 +338,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_server_is_checked),
         cmocka_unit_test(test_client_certificates),
+        cmocka_unit_test(test_certificates_as_texts),
+        cmocka_unit_test(test_options_that_change),
+        cmocka_unit_test(test_the_systems_authorities_are_not_trusted_besides),
         cmocka_unit_test(test_not_tls_at_all),
     };
     return cmocka_run_group_tests(tests, setup, teardown); // once: encrypting keys takes its time

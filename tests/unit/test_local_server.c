@@ -157,10 +157,10 @@ static void test_clone_stream_switch_over(void **state)
     (void)pg_node_wait(b, "checkpoint", pg_is_checkpointed);
 
     const Upstream to_b = pg_upstream(a, b);
-    const char *const slots[] = {to_b.slot};
+    const SlotStep slot = {.action = SLOT_CREATE, .name = to_b.slot};
     Error err = {0};
     assert_true(
-        b->server->ops->sync_slots(b->server, slots, NULL, 1, deadline_in(lab->clock, 2000), &err));
+        b->server->ops->sync_slots(b->server, &slot, 1, deadline_in(lab->clock, 2000), &err));
     v = pg_node_run(a, &(ServerTask){.kind = TASK_CHECK_DIVERGENCE, .upstream = to_b});
     assert_string_equal(v.task.error, "");
     assert_int_equal(v.task.divergence, DIVERGENCE_NONE);

@@ -26,11 +26,48 @@ static const char *only_entry(PgLab *lab, const char *directory)
 static void make_slot(PgNode *on, const char *name)
 {
     Error err = {0};
-    const char *const slots[] = {name};
+    const SlotStep step = {.action = SLOT_CREATE, .name = name};
     (void)pg_node_look(on);
-    if (!on->server->ops->sync_slots(on->server, slots, NULL, 1, deadline_in(on->lab->clock, 2000),
-                                     &err))
+    if (!on->server->ops->sync_slots(on->server, &step, 1, deadline_in(on->lab->clock, 2000), &err))
         fail_msg("%s", err.text);
+}
+
+// A pg_rewind that does this instead.
+static void replace_pg_rewind(PgNode *node, const char *script)
+{
+    Error err = {0};
+    const char *path = path_join(node->lab->arena, node->lab->root, "pg_rewind");
+    const char *text = arena_printf(node->lab->arena, "#!/bin/sh\n%s\n", script);
+    if (!file_write(path, text, 0700, &err))
+        fail_msg("%s", err.text);
+    node->settings.postgresql.bin_name_pg_rewind =
+        arena_printf(node->lab->arena, "../../../../../../..%s", path);
+    node->server->ops->configure(node->server, &node->settings);
+}
+
+// What ended it is told apart: the rewind itself, or its source.
+static void rewind_fails(PgNode *node, PgNode *source, const Upstream *upstream)
+{
+    static const char begins[] = "echo 'pg_rewind: rewinding from last common checkpoint'";
+    const ServerTask rewind = {.kind = TASK_REWIND, .upstream = *upstream};
+    replace_pg_rewind(node, "exit 1");
+    ServerView v = pg_node_run(node, &rewind);
+    assert_true(!v.task.ok && v.task.unchanged && !v.task.source_lost);
+    replace_pg_rewind(node, arena_printf(node->lab->arena, "%s; exit 1", begins));
+    v = pg_node_run(node, &rewind);
+    assert_true(!v.task.ok && !v.task.unchanged && !v.task.source_lost);
+    replace_pg_rewind(
+        node, arena_printf(node->lab->arena,
+                           "%s; kill -INT %d; while [ -e %s/postmaster.pid ]; do sleep 0.05; done;"
+                           " exit 1",
+                           begins, (int)pg_node_postmaster(source), source->data));
+    v = pg_node_run(node, &rewind);
+    assert_true(!v.task.ok && !v.task.unchanged && v.task.source_lost);
+    (void)pg_node_wait(source, "down", pg_is_down);
+    pg_node_must(source, &(ServerTask){.kind = TASK_START_PRIMARY});
+    (void)pg_node_wait(source, "up again", pg_is_primary);
+    node->settings.postgresql.bin_name_pg_rewind = "pg_rewind";
+    node->server->ops->configure(node->server, &node->settings);
 }
 
 // A primary dies by kill, its standby is promoted, and the old one comes back with writes that the
@@ -76,6 +113,7 @@ static void test_rewind_keeps_lost_writes(void **state)
         &(ServerTask){.kind = TASK_REWIND, .upstream = to_b, .system_identifier = "1234567890123"});
     assert_false(v.task.ok);
     assert_non_null(strstr(v.task.error, "another cluster"));
+    rewind_fails(a, b, &to_b);
     v = pg_node_run(a, &(ServerTask){.kind = TASK_REWIND, .upstream = to_b});
     assert_string_equal(v.task.error, "");
     assert_true(v.standby_signal);

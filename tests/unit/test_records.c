@@ -39,7 +39,7 @@ static ClusterView parse_one(const char *key, const char *value)
     return view;
 }
 
-// --- a cluster as Patroni leaves it (dcs.md §4, §5)
+// --- a cluster as Patroni leaves it
 
 static void test_a_cluster_of_patroni(void **state)
 {

@@ -56,6 +56,27 @@ static void test_tries_end_before_the_deadline(void **state)
     assert_false(retry_again(&retry, &err));
 }
 
+// A server has said when to come back.
+static void test_a_wait_that_was_asked_for(void **state)
+{
+    (void)state;
+    Clock *clock = clock_system();
+    Rng rng = rng_seeded(1);
+    Retry retry = {.clock = clock,
+                   .rng = &rng,
+                   .deadline = deadline_in(clock, 60000),
+                   .base_ms = 1,
+                   .max_ms = 1,
+                   .at_least_ms = 30};
+    const Error err = {.kind = ERR_UNAVAILABLE};
+    const Instant before = clock_now(clock);
+    assert_true(retry_again(&retry, &err));
+    assert_true(instant_ms_between(before, clock_now(clock)) >= 30);
+    retry.at_least_ms = 120000; // beyond the deadline: no wait at all
+    assert_false(retry_again(&retry, &err));
+    assert_true(instant_ms_between(before, clock_now(clock)) < 30000);
+}
+
 static void test_the_clock_advances(void **state)
 {
     (void)state;
@@ -76,6 +97,7 @@ int main(void)
         cmocka_unit_test(test_waits_grow_to_the_maximum),
         cmocka_unit_test(test_only_what_was_not_done_is_tried_again),
         cmocka_unit_test(test_tries_end_before_the_deadline),
+        cmocka_unit_test(test_a_wait_that_was_asked_for),
         cmocka_unit_test(test_the_clock_advances),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -108,7 +108,8 @@ static const struct {
     {"name: null", "error: h.yml: name: missing: name of this member, unique within the cluster"},
     {"postgresql: {data_dir: null}",
      "error: h.yml: postgresql.data_dir: missing: the data directory"},
-    {"etcd3: null", "error: h.yml: etcd3: missing: where the cluster's store is"},
+    {"etcd3: null",
+     "error: h.yml: etcd3: missing: where the cluster's store is (or a section kubernetes)"},
     {"etcd3: {hosts: null, protocol: http}",
      "error: h.yml: line 4: etcd3: one of hosts, host, url, proxy or srv is needed"},
     {"restapi: {authentication: {username: u}}",
@@ -122,12 +123,9 @@ static const struct {
      "error: h.yml: line 1: bootstrap.method: 'wal_g' has no section bootstrap.wal_g with a "
      "command"},
     // --- not for this build
-    {"kubernetes: {labels: {a: b}}",
-     "error: h.yml: line 1: kubernetes: only etcd is supported by this build: a section etcd3 is "
-     "needed"},
     {"consul: {host: c}",
-     "error: h.yml: line 1: consul: only etcd is supported by this build: a section etcd3 is "
-     "needed"},
+     "error: h.yml: line 1: consul: only etcd and Kubernetes are supported by this build: a "
+     "section etcd3 or kubernetes is needed"},
     {"citus: {group: 0, database: d}",
      "error: h.yml: line 1: citus: Citus is not supported by this build"},
     {"watchdog: {mode: required}",
@@ -138,6 +136,69 @@ static const struct {
      "error: h.yml: line 1: etcd3.hosts: expected host:port or http(s)://host:port, found 'b:x'"},
     {"etcd3: {url: 'ftp://x'}",
      "error: h.yml: line 1: etcd3.url: expected host:port or http(s)://host:port, found 'ftp://x'"},
+    // --- Kubernetes
+    {"kubernetes: {labels: {a: b}}",
+     "h.yml: line 1: kubernetes: ignored, since there is a section etcd3 too"},
+    {"{etcd3: null, kubernetes: {store: leases}}",
+     "error: h.yml: line 1: kubernetes.labels: missing: labels that select the cluster's pods, "
+     "like {application: howdah}"},
+    {"{etcd3: null, kubernetes: {labels: {}}}",
+     "error: h.yml: line 1: kubernetes.labels: missing: labels that select the cluster's pods, "
+     "like {application: howdah}"},
+    {"{etcd3: null, kubernetes: {labels: x}}",
+     "error: h.yml: line 1: kubernetes.labels: expected a map, found 'x'"},
+    {"{etcd3: null, kubernetes: {labels: {'a b': c}}}",
+     "error: h.yml: line 1: kubernetes.labels: 'a b' is not the name of a label"},
+    {"{etcd3: null, kubernetes: {labels: {UP/a: c}}}",
+     "error: h.yml: line 1: kubernetes.labels: 'UP/a' is not the name of a label"},
+    {"{etcd3: null, kubernetes: {labels: {a: -c}}}",
+     "error: h.yml: line 1: kubernetes.labels.a: expected the value of a label (at most 63 "
+     "letters, digits, '-', '_' and '.'), found '-c'"},
+    {"{etcd3: null, kubernetes: {labels: {a: [c]}}}",
+     "error: h.yml: line 1: kubernetes.labels.a: expected the value of a label (at most 63 "
+     "letters, digits, '-', '_' and '.'), found a list or map"},
+    {"{etcd3: null, kubernetes: {labels: {a: b}, store: etcd}}",
+     "error: h.yml: line 1: kubernetes.store: expected one of endpoints configmaps leases, found "
+     "'etcd'"},
+    {"{etcd3: null, kubernetes: {labels: {a: b}, store: leases, use_endpoints: true}}",
+     "h.yml: line 1: kubernetes.use_endpoints: has no effect: store says leases"},
+    {"{etcd3: null, kubernetes: {labels: {a: b}, role_label: 'a:b'}}",
+     "error: h.yml: line 1: kubernetes.role_label: expected the name of a label, found 'a:b'"},
+    {"{etcd3: null, kubernetes: {labels: {a: b}, leader_label_value: 'x y'}}",
+     "error: h.yml: line 1: kubernetes.leader_label_value: expected the value of a label (at most "
+     "63 letters, digits, '-', '_' and '.'), found 'x y'"},
+    {"{etcd3: null, kubernetes: {labels: {a: b}, namespace: A.b}}",
+     "error: h.yml: line 1: kubernetes.namespace: expected the name of a Kubernetes namespace, "
+     "found 'A.b'"},
+    {"{etcd3: null, namespace: /x/, kubernetes: {labels: {a: b}}}",
+     "error: h.yml: line 1: namespace: expected the name of a Kubernetes namespace, found '/x/'"},
+    {"{etcd3: null, scope: Demo_1, kubernetes: {labels: {a: b}}}",
+     "error: h.yml: line 1: scope: expected a name for objects of Kubernetes: at most 63 "
+     "lower-case letters, digits, '-' and '.', found 'Demo_1'"},
+    {"{etcd3: null, kubernetes: {labels: {a: b}, pod_ip: pod-1}}",
+     "error: h.yml: line 1: kubernetes.pod_ip: expected an address, found 'pod-1'"},
+    {"{etcd3: null, kubernetes: {labels: {a: b}, ports: 5432}}",
+     "error: h.yml: line 1: kubernetes.ports: expected a list of maps with name, port and "
+     "protocol"},
+    {"{etcd3: null, kubernetes: {labels: {a: b}, ports: [5432]}}",
+     "error: h.yml: line 1: kubernetes.ports: expected a list of maps with name, port and "
+     "protocol"},
+    {"{etcd3: null, kubernetes: {labels: {a: b}, ports: [{name: x}]}}",
+     "error: h.yml: line 1: kubernetes.ports: expected a port from 1 to 65535"},
+    {"{etcd3: null, kubernetes: {labels: {a: b}, ports: [{port: 1, protocol: tcp}]}}",
+     "error: h.yml: line 1: kubernetes.ports: expected protocol TCP, UDP or SCTP, found 'tcp'"},
+    {"{etcd3: null, kubernetes: {labels: {a: b}, ports: [{port: 1}, {port: 2, name: x}]}}",
+     "error: h.yml: line 1: kubernetes.ports: several ports need a name each"},
+    {"{etcd3: null, kubernetes: {labels: {a: b}, retriable_http_codes: [200]}}",
+     "error: h.yml: line 1: kubernetes.retriable_http_codes: expected HTTP status codes from 400 "
+     "to 599, found '200'"},
+    {"{etcd3: null, kubernetes: {labels: {a: b}, retriable_http_codes: {a: 1}}}",
+     "error: h.yml: line 1: kubernetes.retriable_http_codes: expected a list"},
+    {"{etcd3: null, kubernetes: {labels: {cluster-name: other}}}",
+     "h.yml: line 1: kubernetes.labels: cluster-name is 'other', but it holds the scope: 'demo' is "
+     "what will be used"},
+    {"{etcd3: null, kubernetes: {lables: {a: b}, labels: {a: b}}}",
+     "h.yml: line 1: kubernetes.lables: unknown option; did you mean 'labels'?"},
     // --- unknown and misplaced
     {"postgresql: {data_dri: /x}",
      "h.yml: line 1: postgresql.data_dri: unknown option; did you mean 'data_dir'?"},

@@ -41,6 +41,10 @@ static void test_list(void **state)
         assert_ptr_equal(list.items[i], words[i % COUNT_OF(words)]);
     assert_true(string_list_has_ignoring_case(&list, "THREE"));
     assert_false(string_list_has_ignoring_case(&list, "thre"));
+    const StringList copy = string_list_copy(arena, &list);
+    assert_int_equal(copy.count, 100);
+    assert_string_equal(copy.items[99], list.items[99]);
+    assert_ptr_not_equal(copy.items[99], list.items[99]);
 }
 
 // A list over somebody else's array, without room for more, is copied before it grows.

@@ -246,8 +246,8 @@ static void test_spares_others(void **state)
     Lab *lab = *state;
     const char *other, *script;
     other = arena_printf(lab->arena, "%s/other", lab->dir);
-    script =
-        arena_printf(lab->arena, "mkdir %s && exec %s %s backends=1", other, lab->postgres, other);
+    script = arena_printf(lab->arena, "mkdir %s && exec %s -D %s backends=1", other, lab->postgres,
+                          other);
     lab_sh(lab, "other", script);
     WAIT_FOR(lab, lab_count(lab, NULL, 0) == 2);
     script = arena_printf(lab->arena, "cd %s; sleep 971", lab->data);

@@ -264,10 +264,10 @@ bool lab_file_exists(const Lab *lab, const char *name)
 
 bool lab_try_postgres(Lab *lab, const char *const *words, Error *err)
 {
-    const char *argv[16] = {lab->postgres, lab->data};
+    const char *argv[16] = {lab->postgres, "-D", lab->data};
     char ready[128];
     for (size_t i = 0; words && words[i]; i++)
-        argv[i + 2] = words[i];
+        argv[i + 3] = words[i];
     (void)snprintf(ready, sizeof ready, "%s/ready", lab->data);
     (void)unlink(ready);
     const SpawnRequest request = {

@@ -2,7 +2,7 @@
 // as processes go: works in its data directory, has children that are leaders of sessions of their
 // own, stops fast on SIGINT and at once on SIGQUIT.
 //
-//   postgres DIR [backends=N] [deaf] [deaf-postmaster] [archiver] [exit=N] [slow-stop-ms=N]
+//   postgres -D DIR [backends=N] [deaf] [deaf-postmaster] [archiver] [exit=N] [slow-stop-ms=N]
 //
 //   deaf             the backends ignore SIGQUIT
 //   deaf-postmaster  the postmaster ignores SIGINT and SIGQUIT
@@ -83,9 +83,9 @@ int main(int argc, char **argv)
 {
     Server server = {.backends = 2, .exit_code = -1};
     sigset_t wanted, before;
-    if (argc < 2 || chdir(argv[1]) != 0)
+    if (argc < 3 || chdir(argv[2]) != 0)
         return 1;
-    for (int i = 2; i < argc; i++)
+    for (int i = 3; i < argc; i++)
         parse(&server, argv[i]);
     if (server.backends > BACKENDS_MAX)
         return 1;

@@ -63,7 +63,7 @@ static void test_only_one(void **state)
     Lab *lab = *state;
     Error err = {0};
     const SpawnRequest second = {.id = "second",
-                                 .argv = (const char *const[]){lab->postgres, lab->data, NULL},
+                                 .argv = WORDS(lab->postgres, "-D", lab->data),
                                  .env = WORDS("PATH=/bin"),
                                  .postmaster = true};
     lab_spawn_postgres(lab, NULL);
@@ -123,6 +123,32 @@ static void test_leftovers(void **state)
     lab_spawn_postgres(lab, NULL);
 }
 
+static bool is_stopped(Lab *lab, pid_t pid)
+{
+    const char *stat = lab_read(lab, arena_printf(lab->arena, "/proc/%d/stat", (int)pid));
+    const char *name_end = strrchr(stat, ')');
+    return name_end && name_end[1] == ' ' && name_end[2] == 'T';
+}
+
+// A postmaster that is stopped when its warden is killed does not hear of it, and its backends go
+// on: the next warden ends them by itself, before any agent has attached.
+static void test_stopped_postmaster_of_a_killed_warden(void **state)
+{
+    Lab *lab = *state;
+    lab_spawn_postgres(lab, WORDS("backends=3", "deaf"));
+    const pid_t postmaster = postmaster_pid(lab);
+    assert_int_equal(kill(postmaster, SIGSTOP), 0);
+    WAIT_FOR(lab, is_stopped(lab, postmaster));
+    lab_kill_warden(lab, SIGKILL);
+    assert_int_equal(lab_count(lab, NULL, 0), 4);
+    lab_start_warden(lab, NULL);
+    WAIT_FOR(lab, lab_count(lab, NULL, 0) == 0);
+    assert_true(lab_log_has(lab, "ending what a warden that was killed has left behind"));
+    lab_attach(lab);
+    WAIT_FOR(lab, !lab_view(lab).remains);
+    lab_spawn_postgres(lab, NULL);
+}
+
 // Leftovers that go by themselves are noticed too.
 static void test_leftovers_that_leave(void **state)
 {
@@ -147,7 +173,7 @@ static pid_t start_elsewhere(Lab *lab, const char *word)
     const pid_t pid = fork();
     if (pid == 0) {
         (void)setsid();
-        (void)execl(lab->postgres, "postgres", lab->data, word, (char *)NULL);
+        (void)execl(lab->postgres, "postgres", "-D", lab->data, word, (char *)NULL);
         _exit(127);
     }
     WAIT_FOR(lab, lab_file_exists(lab, "ready"));
@@ -206,8 +232,8 @@ static void test_adopted_own_orphan(void **state)
     Lab *lab = *state;
     Error err = {0};
     const char *script;
-    script = arena_printf(lab->arena, "%s %s backends=1 >/dev/null 2>&1 & echo $!", lab->postgres,
-                          lab->data);
+    script = arena_printf(lab->arena, "%s -D %s backends=1 >/dev/null 2>&1 & echo $!",
+                          lab->postgres, lab->data);
     lab_sh(lab, "pg_ctl", script);
     const pid_t pid = atoi(lab_wait(lab, "pg_ctl").output);
     WAIT_FOR(lab, lab_file_exists(lab, "ready"));
@@ -234,6 +260,44 @@ static void test_new_data_directory(void **state)
     assert_int_equal(lab_count(lab, NULL, 0), 0);
 }
 
+// The fence finds what a dead postmaster leaves by its directory: no other one is served. How ours
+// is spelled does not matter.
+static void test_another_data_directory(void **state)
+{
+    Lab *lab = *state;
+    Error err = {0};
+    const char *other = arena_printf(lab->arena, "%s/other", lab->dir);
+    const char *link = arena_printf(lab->arena, "%s/link", lab->dir);
+    const char *pgdata = arena_printf(lab->arena, "PGDATA=%s", lab->data);
+    lab_sh(lab, "make",
+           arena_printf(lab->arena, "mkdir %s && ln -s %s %s", other, lab->data, link));
+    assert_int_equal(lab_wait(lab, "make").status, 0);
+    const struct {
+        const char *const *argv, *env;
+        const char *error; // NULL: it starts
+    } rows[] = {
+        {WORDS(lab->postgres, "-D", other), pgdata, "other is not that of this warden"},
+        {WORDS(lab->postgres), arena_printf(lab->arena, "PGDATA=%s", other), "is not that of"},
+        {WORDS(lab->postgres, "-D", lab->data, "-c",
+               arena_printf(lab->arena, "data_directory=%s", other)),
+         pgdata, "is not that of"},
+        {WORDS(lab->postgres, "-D", "/nowhere"), pgdata, "/nowhere is not that of"},
+        {WORDS(lab->postgres), "LANG=C", "wants its data directory by -D or PGDATA"},
+        {WORDS(lab->postgres, "-D", link, "backends=0"), "LANG=C", NULL},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        const SpawnRequest request = {.id = CHILD_POSTGRES,
+                                      .argv = rows[i].argv,
+                                      .env = WORDS(rows[i].env),
+                                      .postmaster = true};
+        const bool started = lab_try_spawn(lab, &request, &err);
+        if (started != !rows[i].error)
+            fail_msg("row %zu: %d %s", i, (int)started, err.text);
+        if (!started && !strstr(err.text, rows[i].error))
+            fail_msg("row %zu: %s", i, err.text);
+    }
+}
+
 static int set_up(void **state)
 {
     *state = lab_ready();
@@ -257,10 +321,12 @@ int main(void)
         TEST(test_killed_warden),
         TEST(test_leftovers),
         TEST(test_leftovers_that_leave),
+        TEST(test_stopped_postmaster_of_a_killed_warden),
         TEST(test_adopted),
         TEST(test_adopted_is_killed_or_stopped),
         TEST(test_adopted_own_orphan),
         TEST(test_new_data_directory),
+        TEST(test_another_data_directory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

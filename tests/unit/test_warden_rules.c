@@ -1,6 +1,7 @@
 // The pure parts: when the fence strikes, what /proc says, what a frame holds.
 #include "tests/support/test.h"
 
+#include "agent/warden/data_dir.h"
 #include "agent/warden/fence_rules.h"
 #include "agent/warden/proc_parse.h"
 #include "agent/warden/protocol.h"
@@ -180,6 +181,35 @@ static void test_wire(void **state)
     assert_false(wire_finish(&small, 0));
 }
 
+static void test_data_dir(void **state)
+{
+    static const struct {
+        const char *argv[7], *env[3], *dir;
+    } rows[] = {
+        {{"postgres", "-D", "/d"}, {"PGDATA=/e"}, "/d"},
+        {{"postgres", "-D/d", "-D", "/f"}, {"PGDATA=/e"}, "/f"},
+        {{"postgres", "-i"}, {"X=1", "PGDATA=/e"}, "/e"},
+        {{"postgres", "-D", "/d", "--data-directory=/s"}, {NULL}, "/s"},
+        {{"postgres", "-cdata_directory=/s", "-D", "/d"}, {NULL}, "/s"},
+        {{"postgres", "-c", "data_directory=/s"}, {NULL}, "/s"},
+        {{"postgres", "-D", "/d", "-c", "data_directory_mode=0700"}, {NULL}, "/d"},
+        {{"postgres", "-D", "/d", "-c", "port=1", "--data_dir=/s"}, {NULL}, "/d"},
+        {{"postgres", "--", "/d"}, {"PGDATA="}, NULL},
+        {{"postgres", "-D"}, {NULL}, NULL},
+        {{"postgres", "-"}, {"PGDATA_X=/e"}, NULL},
+        {{NULL}, {NULL}, NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char *argv[7], *env[3];
+        memcpy(argv, rows[i].argv, sizeof argv); // exec's types have no const
+        memcpy(env, rows[i].env, sizeof env);
+        const char *dir = data_dir_of(argv, env);
+        if (!dir != !rows[i].dir || (dir && strcmp(dir, rows[i].dir) != 0))
+            fail_msg("row %zu: %s", i, dir ? dir : "none");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +219,7 @@ int main(void)
         cmocka_unit_test(test_times),
         cmocka_unit_test(test_proc_stat),
         cmocka_unit_test(test_wire),
+        cmocka_unit_test(test_data_dir),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,10 +2,11 @@ add_executable(test_warden_postgres ${CMAKE_SOURCE_DIR}/tests/unit/test_warden_p
 target_link_libraries(test_warden_postgres PRIVATE warnings)
 
 howdah_test(NAME test_warden_rules SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_warden_rules.c
-  ${CMAKE_SOURCE_DIR}/agent/warden/fence_rules.c ${CMAKE_SOURCE_DIR}/agent/warden/proc_parse.c)
+  ${CMAKE_SOURCE_DIR}/agent/warden/data_dir.c ${CMAKE_SOURCE_DIR}/agent/warden/fence_rules.c
+  ${CMAKE_SOURCE_DIR}/agent/warden/proc_parse.c)
 
 # Real processes, each test in a directory of its own.
-set(warden_tests children fence postmaster socket stop client)
+set(warden_tests children fence postmaster socket stop client install)
 foreach(name ${warden_tests} size)
   howdah_test(NAME test_warden_${name}
     SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_warden_${name}.c

@@ -1,4 +1,4 @@
-// Reads the local document: files and environment (config.md §1, §2; DESIGN §7).
+// Reads the local document: files and environment (docs/settings.md).
 #pragma once
 #include "common/model/settings.h"
 

@@ -1,0 +1,253 @@
+// The thread that does what nobody should wait for: tells the turn when a leader's time is over,
+// takes the label off a pod that has lost, keeps our own right, and looks after streams that have
+// fallen behind.
+#include "common/os/log.h"
+#include "dcs/kubernetes/store.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+enum {
+    CALL_MS = 1000, // of one request: the end of a leader's time must not wait for long
+    REFUSED_MS = 30000,
+    RETRY_MS = 1000,  // after one that failed
+    BEHIND_MS = 2000, // a stream that lives has shown a version by then
+    STRIP_TRIES = 3,
+    SERVICE_MS = 10000,
+};
+
+typedef struct {
+    Kube *kube;
+    Arena *arena;
+    Instant told_over_at; // the end of a leader's time that the turn was told of
+    Instant labels_at, service_at;
+    bool service_done;
+} Upkeep;
+
+static Deadline brief(const Kube *kube)
+{
+    return deadline_in(kube->shared.clock, CALL_MS);
+}
+
+static bool is_due(Instant at, Instant now)
+{
+    return !instant_before(now, at);
+}
+
+// --- the end of a leader's time
+
+static Instant tell_when_over(Upkeep *upkeep, Instant now)
+{
+    Kube *kube = upkeep->kube;
+    pthread_mutex_lock(&kube->mutex);
+    const Instant over_at = kube_vacancy_over_at(&kube->cache.vacancy);
+    const bool leads = kube_vacancy_leads(&kube->cache.vacancy, now);
+    pthread_mutex_unlock(&kube->mutex);
+    if (!instant_is_set(over_at))
+        return (Instant){0};
+    if (leads)
+        return (Instant){over_at.ns + NS_PER_MS}; // the very moment still counts
+    if (upkeep->told_over_at.ns != over_at.ns)
+        kube_raise(kube->event_fd);
+    upkeep->told_over_at = over_at;
+    return (Instant){0};
+}
+
+// --- labels
+
+static bool loser_labels(Upkeep *upkeep, const char *name, const char **out_name)
+{
+    Kube *kube = upkeep->kube;
+    pthread_mutex_lock(&kube->mutex);
+    const KubeObject *pod = kube_cache_pod(&kube->cache, name);
+    const LeaderState state = kube_cache_leader(&kube->cache, upkeep->arena);
+    // Not if it has won the lease back meanwhile.
+    const bool bears = pod != NULL && kube_bears_leader_label(&kube->settings, pod->tree) &&
+                       !(kube_vacancy_leads(&kube->cache.vacancy, kube_now(kube)) &&
+                         str_eq(state.record.leader, name));
+    *out_name = arena_strdup(upkeep->arena, name);
+    pthread_mutex_unlock(&kube->mutex);
+    return bears;
+}
+
+static void strip_loser(Upkeep *upkeep)
+{
+    Kube *kube = upkeep->kube;
+    char name[sizeof kube->loser];
+    pthread_mutex_lock(&kube->mutex);
+    (void)copy_text(name, sizeof name, kube->loser); // the same size
+    kube->loser[0] = '\0';
+    pthread_mutex_unlock(&kube->mutex);
+    const char *pod = NULL;
+    for (int i = 0; i < STRIP_TRIES && name[0] != '\0' && loser_labels(upkeep, name, &pod); i++) {
+        Error err = {0};
+        const Tree *labels = kube_strip_labels(upkeep->arena, &kube->settings);
+        if (kube_patch_pod(kube, &kube->upkeep, upkeep->arena, pod, labels, NULL, brief(kube),
+                           &err))
+            return;
+        log_warn("role label of the former leader stays pod=%s error='%s'", pod, err.text);
+        if (err.kind == ERR_INVALID)
+            return;
+    }
+}
+
+static Instant keep_own_labels(Upkeep *upkeep, Instant now)
+{
+    Kube *kube = upkeep->kube;
+    pthread_mutex_lock(&kube->mutex);
+    const Tree *labels = kube_own_labels_missing(kube, upkeep->arena);
+    pthread_mutex_unlock(&kube->mutex);
+    if (labels == NULL)
+        return (Instant){0};
+    if (!is_due(upkeep->labels_at, now))
+        return upkeep->labels_at;
+    Error err = {0};
+    if (kube_patch_pod(kube, &kube->upkeep, upkeep->arena, kube->member, labels, NULL, brief(kube),
+                       &err))
+        return (Instant){0};
+    log_warn("labels of our pod not written error='%s'", err.text);
+    const int64_t wait_ms = err.kind == ERR_INVALID ? REFUSED_MS : RETRY_MS;
+    upkeep->labels_at = instant_plus_ms(kube_now(kube), wait_ms);
+    return upkeep->labels_at;
+}
+
+// --- the Service of P-config
+
+// With a refusal it is done as well: somebody else makes it, or nobody may.
+static Instant make_service(Upkeep *upkeep, Instant now)
+{
+    Kube *kube = upkeep->kube;
+    pthread_mutex_lock(&kube->mutex);
+    const bool due = kube->service_due;
+    pthread_mutex_unlock(&kube->mutex);
+    if (kube->layout.mode != KUBERNETES_ENDPOINTS || upkeep->service_done || !due)
+        return (Instant){0};
+    if (!is_due(upkeep->service_at, now))
+        return upkeep->service_at;
+    const KubeRequest request = {.method = KUBE_POST,
+                                 .path =
+                                     kube_path(upkeep->arena, &kube->layout, KIND_SERVICES, NULL),
+                                 .body = kube_config_service_body(upkeep->arena, &kube->layout)};
+    KubeReply reply = {0};
+    Error err = {0};
+    upkeep->service_done =
+        kube_call(&kube->upkeep, upkeep->arena, &request, brief(kube), &reply, &err) ||
+        reply.status == 409 || reply.status == 403;
+    if (upkeep->service_done)
+        return (Instant){0};
+    log_warn("service of the configuration not created error='%s'", err.text);
+    upkeep->service_at = instant_plus_ms(kube_now(kube), SERVICE_MS);
+    return upkeep->service_at;
+}
+
+// --- other modes
+
+static Instant look_at_others(Upkeep *upkeep, Instant now)
+{
+    Kube *kube = upkeep->kube;
+    pthread_mutex_lock(&kube->mutex);
+    const bool vacant = kube->cache.filled && !kube_vacancy_leads(&kube->cache.vacancy, now);
+    const bool wanted = vacant || kube->other_store[0] != '\0';
+    const Instant due = kube->others_at;
+    pthread_mutex_unlock(&kube->mutex);
+    if (kube->member == NULL || !wanted)
+        return (Instant){0};
+    if (!is_due(due, now))
+        return due;
+    Error err = {0};
+    const bool ok = kube_look_at_others(kube, &kube->upkeep, upkeep->arena, brief(kube), &err);
+    if (!ok)
+        log_debug("other modes of the store not looked at error='%s'", err.text);
+    pthread_mutex_lock(&kube->mutex);
+    kube->others_at =
+        instant_plus_ms(kube_now(kube), ok ? atomic_load(&kube->loop_wait_ms) : (int64_t)RETRY_MS);
+    const Instant next = kube->others_at;
+    pthread_mutex_unlock(&kube->mutex);
+    return next;
+}
+
+// --- streams
+
+static Instant mend_streams(Upkeep *upkeep, Instant now)
+{
+    Kube *kube = upkeep->kube;
+    Instant next = {0};
+    for (KubeCollection c = 0; c < kube_collection_count(kube->layout.mode); c++) {
+        KubeFollower *follower = &kube->followers[c];
+        pthread_mutex_lock(&kube->mutex);
+        const bool owes = follower->streaming && instant_is_set(follower->owed_since);
+        const Instant due = instant_plus_ms(follower->owed_since, BEHIND_MS);
+        const bool behind = owes && is_due(due, now);
+        if (behind)
+            follower->owed_since = (Instant){0}; // once for this version
+        pthread_mutex_unlock(&kube->mutex);
+        if (behind)
+            kube_watch_restart(follower->watch);
+        else if (owes)
+            next = instant_earliest(next, due);
+    }
+    return next;
+}
+
+// --- the thread
+
+static void wait_until(Upkeep *upkeep, Instant next)
+{
+    Kube *kube = upkeep->kube;
+    enum { LONG_MS = 60000 };
+    int64_t ms = LONG_MS;
+    if (instant_is_set(next)) { // rounded up, or the last millisecond would be spun through
+        ms = (next.ns - kube_now(kube).ns + NS_PER_MS - 1) / NS_PER_MS;
+        ms = ms < 0 ? 0 : ms > LONG_MS ? LONG_MS : ms;
+    }
+    struct pollfd ready = {.fd = kube->upkeep_fd, .events = POLLIN};
+    if (poll(&ready, 1, (int)ms) > 0) {
+        uint64_t count = 0;
+        const ssize_t got = read(kube->upkeep_fd, &count, sizeof count);
+        (void)got; // only there to be cleared
+    }
+}
+
+static void *run(void *context)
+{
+    static Instant (*const jobs[])(Upkeep *, Instant) = {
+        tell_when_over, keep_own_labels, make_service, look_at_others, mend_streams};
+    AUTO(arena_release) Arena *arena = arena_new(ARENA_CAP_DEFAULT);
+    Upkeep upkeep = {.kube = context, .arena = arena};
+    Kube *kube = context;
+    while (!atomic_load(&kube->stop)) {
+        Instant next = {0};
+        arena_reset(arena);
+        strip_loser(&upkeep);
+        for (size_t i = 0; i < COUNT_OF(jobs) && !atomic_load(&kube->stop); i++)
+            next = instant_earliest(next, jobs[i](&upkeep, kube_now(kube)));
+        if (!atomic_load(&kube->stop))
+            wait_until(&upkeep, next);
+    }
+    return NULL;
+}
+
+bool kube_upkeep_start(Kube *kube, Error *err)
+{
+    enum { STACK_BYTES = 512 * 1024 };
+    pthread_attr_t attributes;
+    sigset_t all, old;
+    (void)pthread_attr_init(&attributes);                      // cannot fail on Linux
+    (void)pthread_attr_setstacksize(&attributes, STACK_BYTES); // the default works too
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &old); // signals belong to the main thread
+    const int failed = pthread_create(&kube->thread, &attributes, run, kube);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&attributes);
+    if (failed != 0)
+        return error_set(err, ERR_UNAVAILABLE, "cannot start the upkeep thread (error %d)", failed);
+    return true;
+}
+
+void kube_upkeep_stop(Kube *kube)
+{
+    atomic_store(&kube->stop, true);
+    kube_raise(kube->upkeep_fd);
+    pthread_join(kube->thread, NULL);
+}

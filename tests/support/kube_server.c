@@ -1,0 +1,186 @@
+#include "tests/support/kube_server.h"
+
+#include "common/base/attributes.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static void say_bytes(int fd, const char *bytes, size_t left)
+{
+    while (left > 0) {
+        const ssize_t sent = send(fd, bytes, left, MSG_NOSIGNAL);
+        if (sent <= 0)
+            return; // the client has gone: that is what some tests do
+        bytes += sent;
+        left -= (size_t)sent;
+    }
+}
+
+static void say(int fd, const char *text)
+{
+    say_bytes(fd, text, strlen(text));
+}
+
+// Reads one request with its body; false when the client has gone.
+static bool read_request(int fd, char *request)
+{
+    size_t length = 0;
+    for (;;) {
+        request[length] = '\0';
+        const char *end = strstr(request, "\r\n\r\n");
+        if (end != NULL) {
+            const char *announced = strstr(request, "Content-Length: ");
+            const size_t body = announced == NULL ? 0 : strtoul(announced + 16, NULL, 10);
+            if (length >= (size_t)(end + 4 - request) + body)
+                return true;
+        }
+        const ssize_t got = recv(fd, request + length, KUBE_REQUEST_SIZE - 1 - length, 0);
+        if (got <= 0)
+            return false;
+        length += (size_t)got;
+    }
+}
+
+static KubeStep next_step(KubeServer *server, const char *request)
+{
+    pthread_mutex_lock(&server->mutex);
+    if (server->count < KUBE_REQUESTS_MAX)
+        snprintf(server->requests[server->count], KUBE_REQUEST_SIZE, "%s", request);
+    server->count++;
+    const KubeStep step = server->steps[server->next];
+    if (server->next + 1 < server->step_count)
+        server->next++;
+    pthread_mutex_unlock(&server->mutex);
+    return step;
+}
+
+static void hang(int fd)
+{
+    char byte;
+    while (recv(fd, &byte, 1, 0) > 0)
+        continue;
+}
+
+// In pieces of seven bytes, so that documents are split everywhere.
+static void say_chunks(int fd, const char *body)
+{
+    enum { PIECE = 7 };
+    say(fd,
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for (size_t left = strlen(body); left > 0;) {
+        const size_t part = left < PIECE ? left : PIECE;
+        char head[32];
+        snprintf(head, sizeof head, "%zx\r\n", part);
+        say(fd, head);
+        say_bytes(fd, body, part);
+        say(fd, "\r\n");
+        body += part;
+        left -= part;
+    }
+}
+
+static void say_reply(int fd, const KubeStep *step)
+{
+    char head[512];
+    snprintf(head, sizeof head,
+             "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+             step->status, strlen(step->body));
+    say(fd, head);
+    say(fd, step->body);
+}
+
+// True if the connection goes on.
+static bool play(int fd, const KubeStep *step)
+{
+    enum { LATE_MS = 300 };
+    switch (step->act) {
+    case KUBE_ANSWERS_LATE:
+        poll(NULL, 0, LATE_MS);
+        say_reply(fd, step);
+        return true;
+    case KUBE_ANSWERS:
+        say_reply(fd, step);
+        return true;
+    case KUBE_LOSES:
+        return false;
+    case KUBE_HANGS:
+        hang(fd);
+        return false;
+    case KUBE_STREAMS:
+        say_chunks(fd, step->body);
+        say(fd, "0\r\n\r\n");
+        return true;
+    case KUBE_KEEPS:
+        say_chunks(fd, step->body);
+        hang(fd);
+        return false;
+    case KUBE_BREAKS:
+        say_chunks(fd, step->body);
+        return false;
+    }
+    return false;
+}
+
+static void on_connection(int fd, void *context)
+{
+    KubeServer *server = context;
+    char *request = malloc(KUBE_REQUEST_SIZE);
+    ASSERT(request != NULL);
+    while (read_request(fd, request)) {
+        const KubeStep step = next_step(server, request);
+        if (!play(fd, &step))
+            break;
+    }
+    free(request);
+}
+
+void kube_server_start(KubeServer *server, const KubeStep *steps, size_t count)
+{
+    *server = (KubeServer){.steps = steps, .step_count = count};
+    pthread_mutex_init(&server->mutex, NULL);
+    server->tcp = tcp_server_start("127.0.0.1", on_connection, server);
+    ASSERT(server->tcp != NULL);
+    server->port = tcp_server_port(server->tcp);
+}
+
+void kube_server_script(KubeServer *server, const KubeStep *steps, size_t count)
+{
+    pthread_mutex_lock(&server->mutex);
+    server->steps = steps;
+    server->step_count = count;
+    server->next = 0;
+    pthread_mutex_unlock(&server->mutex);
+}
+
+void kube_server_stop(KubeServer *server)
+{
+    tcp_server_stop(server->tcp);
+    pthread_mutex_destroy(&server->mutex);
+}
+
+size_t kube_server_count(KubeServer *server)
+{
+    pthread_mutex_lock(&server->mutex);
+    const size_t count = server->count;
+    pthread_mutex_unlock(&server->mutex);
+    return count;
+}
+
+bool kube_server_wait(KubeServer *server, size_t count)
+{
+    for (int i = 0; i < 10000 && kube_server_count(server) < count; i++)
+        poll(NULL, 0, 1);
+    return kube_server_count(server) >= count;
+}
+
+bool kube_server_saw(KubeServer *server, size_t number, const char *text)
+{
+    pthread_mutex_lock(&server->mutex);
+    const bool saw = number < server->count && number < KUBE_REQUESTS_MAX &&
+                     strstr(server->requests[number], text) != NULL;
+    pthread_mutex_unlock(&server->mutex);
+    return saw;
+}

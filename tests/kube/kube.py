@@ -1,0 +1,161 @@
+"""A Kubernetes lab for the length of a with, and what tests ask of it."""
+import contextlib
+import ctypes
+import glob
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+
+import left
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SOURCE = os.path.join(HERE, "..", "..")
+
+CLONE_NEWNET = 0x40000000
+# What stands in for the images that the manifests name; and 1.20 knows a disruption budget by its beta name.
+REPLACED = [("image: howdah:0.1.0", "image: localhost/howdah:lab"),
+            ("image: postgres:15-bookworm", "image: localhost/postgres:lab"),
+            ("apiVersion: policy/v1\n", "apiVersion: policy/v1beta1\n")]
+
+
+def wait_for(what, condition, timeout, every=0.1):
+    """Returns the condition's first true value; fails, saying what was waited for."""
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"not within {timeout} s: {what}"
+        time.sleep(every)
+
+
+def script(name, *args, env=None):
+    out = subprocess.run([os.path.join(HERE, "lab", name), *args], stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, text=True, env={**os.environ, **(env or {})})
+    return out.returncode, out.stdout
+
+
+def manifests(folder="docker/kubernetes"):
+    """The text of a folder's manifests as `kubectl apply -f folder` takes them, for this lab."""
+    texts = []
+    for path in sorted(glob.glob(os.path.join(SOURCE, folder, "*.yaml"))):
+        with open(path) as f:
+            texts.append(f.read())
+    text = "---\n".join(texts)
+    for old, new in REPLACED:
+        text = text.replace(old, new)
+    return text
+
+
+class Lab:
+    """What: control or node. Leaves nothing behind, and makes sure of it."""
+
+    def __init__(self, what, images=()):
+        self.what, self.images = what, images
+        self.dir = tempfile.mkdtemp(prefix="howdah-kube-", dir="/var/tmp")
+        os.chmod(self.dir, 0o755)
+
+    def __enter__(self):
+        # Building an image takes minutes once, and is no part of what is compared.
+        for name in self.images:
+            code, said = script("images.sh", name)
+            assert code == 0, said
+        self.before = left.listing(self.dir)
+        code, said = script("up.sh", self.dir, self.what, env={"HOWDAH_LAB_IMAGES": " ".join(self.images)})
+        assert code == 0, said
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if kind:
+            self.tell()
+        code, said = script("down.sh", self.dir)
+        found = left.compare(self.dir, self.before) if code == 0 else [said]
+        if not os.environ.get("HOWDAH_IT_KEEP"):
+            shutil.rmtree(self.dir, ignore_errors=True)
+        assert kind or not found, "left behind: " + "\n".join(found)
+
+    def tell(self):
+        if self.what != "node":
+            return
+        for command in (["get", "all,pvc,leases,endpoints", "-o", "wide"], ["get", "events"]):
+            print(self.kubectl(*command, check=False))
+        for pod in self.kubectl("get", "pods", "-o", "name", check=False).split():
+            print(f"--- {pod}", self.kubectl("logs", pod, "--all-containers", "--prefix", "--tail=20",
+                                            check=False), sep="\n")
+
+    # --- its programs
+    def pid(self, program):
+        """Of kube-apiserver, etcd, kubelet, …, as this machine numbers it."""
+        with open(f"{self.dir}/lab.pid") as f:
+            init = subprocess.run(["pgrep", "-P", f.read().strip()], stdout=subprocess.PIPE, text=True, check=True)
+        found = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", init.stdout.strip()], stdout=subprocess.PIPE,
+                               text=True, check=True).stdout.splitlines()
+        pids = [int(line.split()[0]) for line in found
+                if os.path.basename(line.split()[1]) == program]
+        assert len(pids) == 1, f"{program}: {found}"
+        return pids[0]
+
+    def url(self, name):
+        """Of etcd or api. A node's are its own network's."""
+        with open(f"{self.dir}/ports") as f:
+            ports = dict(line.strip().split("=", 1) for line in f)
+        return f"{'https' if name == 'api' else 'http'}://127.0.0.1:{ports[name + '_port']}"
+
+    # --- asking
+    def kubectl(self, *args, text=None, check=True):
+        program = [f"{self.dir}/kubectl"] if self.what == "node" else \
+            ["kubectl", "--kubeconfig", f"{self.dir}/admin.conf"]
+        out = subprocess.run([*program, *args], input=text, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True)
+        assert not check or out.returncode == 0, f"kubectl {' '.join(args)}: {out.stderr}"
+        return out.stdout if check or out.returncode == 0 else out.stdout + out.stderr
+
+    def get(self, *args):
+        return json.loads(self.kubectl("get", *args, "-o", "json"))
+
+    def apply(self, text):
+        return self.kubectl("apply", "-f", "-", text=text)
+
+    def execute(self, pod, container, *command, check=True):
+        return self.kubectl("exec", pod, "-c", container, "--", *command, check=check)
+
+    def logs(self, pod, container, *more):
+        return self.kubectl("logs", pod, "-c", container, *more)
+
+    def container(self, pod, name):
+        """Its status: restartCount, state, ready, …; None while there is none."""
+        status = self.get("pod", pod).get("status", {})
+        found = [c for c in status.get("containerStatuses", []) if c["name"] == name]
+        return found[0] if found else None
+
+    def running(self, pod, name):
+        seen = self.container(pod, name)
+        return bool(seen) and "running" in seen["state"]
+
+    # --- inside
+    def root(self):
+        """The lab's own file system, as seen from here."""
+        with open(f"{self.dir}/init.pid") as f:
+            return f"/proc/{f.read().strip()}/root"
+
+    def volume(self, pod, name):
+        """The directory of an emptyDir."""
+        uid = self.get("pod", pod)["metadata"]["uid"]
+        return f"{self.root()}/var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~empty-dir/{name}"
+
+    @contextlib.contextmanager
+    def network(self):
+        """What this thread connects to meanwhile is in the lab; the connections stay there."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        with open("/proc/thread-self/ns/net") as home, \
+                open(os.path.dirname(self.root()) + "/ns/net") as there:
+            if libc.setns(there.fileno(), CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+            try:
+                yield
+            finally:
+                if libc.setns(home.fileno(), CLONE_NEWNET) != 0:
+                    raise OSError(ctypes.get_errno(), "setns")

@@ -1,0 +1,372 @@
+#include "tests/kube/store_lab.h"
+
+#include "common/os/files.h"
+
+#include <poll.h>
+#include <time.h>
+#include <unistd.h>
+
+Arena *lab_arena;
+KubernetesObjects lab_mode;
+const char *lab_scope;
+LossyProxy *lab_proxy;
+const KubernetesObjects lab_modes[3] = {KUBERNETES_ENDPOINTS, KUBERNETES_CONFIGMAPS,
+                                        KUBERNETES_LEASES};
+
+static char directory[64], lossy_config[96], namespace[64];
+static KubeAccess *direct, *lossy;
+static KubeShared shared;
+static KubeClient hand;
+static int scopes;
+
+static KubernetesLabel label_items[] = {{"application", "patroni"}};
+static KubernetesPort port_items[] = {{.name = "postgresql", .port = 5432, .protocol = "TCP"}};
+
+// --- time
+
+Deadline lab_in(int64_t ms)
+{
+    return deadline_in(clock_system(), ms);
+}
+
+Instant lab_now(void)
+{
+    return clock_now(clock_system());
+}
+
+int64_t lab_ms_since(Instant since)
+{
+    return instant_ms_between(since, lab_now());
+}
+
+void lab_sleep_ms(int64_t ms)
+{
+    const struct timespec span = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    (void)nanosleep(&span, NULL); // the callers loop
+}
+
+void lab_check(bool ok, const Error *err, const char *what)
+{
+    if (!ok)
+        fail_msg("mode %d: %s: %s: %s", (int)lab_mode, what, error_kind_name(err->kind), err->text);
+}
+
+// --- by hand
+
+static KubeLayout layout_here(void)
+{
+    static const KubernetesLabels labels = {label_items, 1};
+    return (KubeLayout){.mode = lab_mode,
+                        .namespace = namespace,
+                        .scope = lab_scope,
+                        .labels = &labels,
+                        .scope_label = "cluster-name"};
+}
+
+static KubeReply call(const KubeRequest *request, bool must)
+{
+    Error err = {0};
+    KubeReply reply = {0};
+    const bool ok = kube_call(&hand, lab_arena, request, lab_in(20000), &reply, &err);
+    if (must)
+        lab_check(ok, &err, request->path);
+    return reply;
+}
+
+static const char *path_of(KubeKind kind, const char *name)
+{
+    const KubeLayout layout = layout_here();
+    return kube_path(lab_arena, &layout, kind, name);
+}
+
+const Tree *lab_get(KubeKind kind, const char *name)
+{
+    const KubeRequest request = {.method = KUBE_GET, .path = path_of(kind, name)};
+    return call(&request, true).body;
+}
+
+void lab_patch(KubeKind kind, const char *name, const char *body)
+{
+    const KubeRequest request = {.method = KUBE_PATCH, .path = path_of(kind, name), .body = body};
+    (void)call(&request, true);
+}
+
+int lab_try_patch(KubeKind kind, const char *name, const char *body)
+{
+    const KubeRequest request = {.method = KUBE_PATCH, .path = path_of(kind, name), .body = body};
+    return call(&request, false).status;
+}
+
+bool lab_annotate(KubeKind kind, const char *name, const char *key, const char *value)
+{
+    Tree *annotations = tree_map(lab_arena);
+    tree_set(lab_arena, annotations, key, tree_string(lab_arena, value));
+    const KubeRequest request = {
+        .method = KUBE_PATCH,
+        .path = path_of(kind, name),
+        .body = arena_printf(lab_arena, "{\"metadata\":{\"annotations\":%s}}",
+                             tree_to_json(lab_arena, annotations, JSON_COMPACT))};
+    return call(&request, false).status == 200;
+}
+
+void lab_create(KubeKind kind, const char *body)
+{
+    const KubeRequest request = {.method = KUBE_POST, .path = path_of(kind, NULL), .body = body};
+    (void)call(&request, true);
+}
+
+void lab_delete(KubeKind kind, const char *name)
+{
+    const KubeRequest request = {.method = KUBE_DELETE,
+                                 .path = path_of(kind, name),
+                                 .query = kind == KIND_PODS ? "gracePeriodSeconds=0" : NULL};
+    (void)call(&request, true);
+}
+
+void lab_pod(const char *name)
+{
+    lab_create(KIND_PODS,
+               arena_printf(lab_arena,
+                            "{\"metadata\":{\"name\":\"%s\",\"labels\":{\"application\":"
+                            "\"patroni\",\"cluster-name\":\"%s\"}},\"spec\":{"
+                            "\"automountServiceAccountToken\":false,\"containers\":[{\"name\":"
+                            "\"x\",\"image\":\"x\"}]}}",
+                            name, lab_scope));
+}
+
+KubeKind lab_leader_kind(void)
+{
+    return kube_place(lab_mode, OBJECT_LEADER).kind;
+}
+
+const char *lab_leader_name(void)
+{
+    const KubeLayout layout = layout_here();
+    return kube_object_name(lab_arena, &layout, OBJECT_LEADER);
+}
+
+void lab_write_leader(const char *name)
+{
+    const char *value = name != NULL ? arena_printf(lab_arena, "\"%s\"", name) : "null";
+    lab_patch(
+        lab_leader_kind(), lab_leader_name(),
+        lab_mode == KUBERNETES_LEASES
+            ? arena_printf(lab_arena, "{\"spec\":{\"holderIdentity\":%s}}", value)
+            : arena_printf(lab_arena, "{\"metadata\":{\"annotations\":{\"leader\":%s}}}", value));
+}
+
+// --- the group
+
+static KubeAccess *open_access(const char *kubeconfig)
+{
+    const KubeAccessOptions options = {.kubeconfig = kubeconfig, .never_in_cluster = true};
+    KubeAccess *access = NULL;
+    Error err = {0};
+    CHECK(kube_access_open(&options, clock_system(), &access, &err));
+    return access;
+}
+
+// The same file, with the proxy's port for the server's.
+static void write_lossy_config(const char *kubeconfig)
+{
+    char *text = NULL;
+    Error err = {0};
+    CHECK(file_read(lab_arena, kubeconfig, 1 << 20, &text, &err));
+    const char *server = strstr(text, "127.0.0.1:");
+    assert_non_null(server);
+    const char *rest = server + strlen("127.0.0.1:");
+    const int port = atoi(rest);
+    lab_proxy = lossy_proxy_start(port);
+    const char *url = lossy_proxy_url(lab_proxy);
+    (void)snprintf(lossy_config, sizeof lossy_config, "%s/lossy.conf", directory);
+    CHECK(file_write(lossy_config,
+                     arena_printf(lab_arena, "%.*s%s%s", (int)(server - text), text,
+                                  url + strlen("http://"), rest + strspn(rest, "0123456789")),
+                     0600, &err));
+}
+
+static void wait_for_service_account(void)
+{
+    const Instant began = lab_now();
+    const KubeRequest request = {.method = KUBE_GET,
+                                 .path = arena_printf(lab_arena,
+                                                      "/api/v1/namespaces/%s/serviceaccounts/"
+                                                      "default",
+                                                      namespace)};
+    while (call(&request, true).body == NULL) {
+        if (lab_ms_since(began) > 30000)
+            fail_msg("the namespace got no service account");
+        lab_sleep_ms(50);
+    }
+}
+
+int lab_start(void **state)
+{
+    (void)state;
+    const char *kubeconfig = getenv("HOWDAH_KUBE_CONFIG");
+    lab_arena = arena_new(ARENA_CAP_DEFAULT);
+    if (str_empty(kubeconfig))
+        fail_msg("HOWDAH_KUBE_CONFIG must name a kubeconfig; tests/kube/test_store.py does");
+    (void)snprintf(directory, sizeof directory, "/tmp/howdah-kube-store-XXXXXX");
+    assert_non_null(mkdtemp(directory));
+    write_lossy_config(kubeconfig);
+    direct = open_access(kubeconfig);
+    lossy = open_access(lossy_config);
+    kube_shared_init(&shared, clock_system(), NULL, direct, NULL);
+    kube_client_init(&hand, &shared);
+    (void)snprintf(namespace, sizeof namespace, "store-%d", (int)getpid());
+    const KubeRequest request = {
+        .method = KUBE_POST,
+        .path = "/api/v1/namespaces",
+        .body = arena_printf(lab_arena, "{\"metadata\":{\"name\":\"%s\"}}", namespace)};
+    lab_scope = "none";
+    (void)call(&request, true);
+    wait_for_service_account();
+    return 0;
+}
+
+int lab_stop(void **state)
+{
+    (void)state;
+    const KubeRequest request = {
+        .method = KUBE_DELETE, .path = arena_printf(lab_arena, "/api/v1/namespaces/%s", namespace)};
+    (void)call(&request, true);
+    kube_client_done(&hand);
+    kube_shared_done(&shared);
+    kube_access_free(direct);
+    kube_access_free(lossy);
+    lossy_proxy_stop(lab_proxy);
+    (void)unlink(lossy_config); // a temporary directory
+    (void)rmdir(directory);
+    arena_release(&lab_arena);
+    return 0;
+}
+
+void lab_begin(KubernetesObjects mode)
+{
+    static char scope[32];
+    arena_reset(lab_arena);
+    lossy_proxy_lose(lab_proxy, "", 0, LOSE_REPLY);
+    (void)snprintf(scope, sizeof scope, "demo%d", ++scopes);
+    lab_scope = scope;
+    lab_mode = mode;
+    // Endpoints without a Service are fair game: once one was deleted, the control plane deletes
+    // the next one of that name too.
+    if (mode == KUBERNETES_ENDPOINTS)
+        lab_create(KIND_SERVICES, arena_printf(lab_arena,
+                                               "{\"metadata\":{\"name\":\"%s\"},\"spec\":{"
+                                               "\"ports\":[{\"port\":5432}]}}",
+                                               scope));
+}
+
+// --- stores
+
+Dcs *lab_store(const LabOptions *options)
+{
+    static Resolver *resolver;
+    if (resolver == NULL)
+        resolver = resolver_new();
+    const KubernetesSettings settings = {.objects = lab_mode,
+                                         .namespace = namespace,
+                                         .labels = {label_items, 1},
+                                         .scope_label = "cluster-name",
+                                         .role_label = "role",
+                                         .leader_label_value = "primary",
+                                         .follower_label_value = "replica",
+                                         .standby_leader_label_value = "primary",
+                                         .pod_ip = "10.9.9.9",
+                                         .ports = port_items,
+                                         .port_count = 1};
+    return kubernetes_new(
+        &(KubernetesOptions){.settings = &settings,
+                             .scope = lab_scope,
+                             .member = options->member,
+                             .watch = options->watch,
+                             .access = options->lossy ? lossy : direct,
+                             .ttl_ms = options->ttl_ms != 0 ? options->ttl_ms : TTL_MS,
+                             .loop_wait_ms = 10000,
+                             .retry_timeout_ms = 10000,
+                             .clock = clock_system(),
+                             .resolver = resolver});
+}
+
+Dcs *lab_member(const char *member)
+{
+    lab_pod(member);
+    Dcs *dcs = lab_store(&(LabOptions){.member = member, .watch = true});
+    (void)lab_open(dcs, TTL_MS);
+    return dcs;
+}
+
+const char *lab_open(Dcs *dcs, int64_t ttl_ms)
+{
+    const char *session = NULL;
+    LeaseProof proof;
+    Error err = {0};
+    CHECK(dcs->ops->open_session(dcs, ttl_ms, NULL, lab_in(5000), &session, &proof, &err));
+    return session;
+}
+
+ClusterView lab_refresh(Dcs *dcs)
+{
+    ClusterView view = {0};
+    Error err = {0};
+    CHECK(dcs->ops->refresh(dcs, lab_arena, lab_in(5000), &view, &err));
+    return view;
+}
+
+AcquireRequest lab_request(const ClusterView *view, const char *instance)
+{
+    return (AcquireRequest){.sync_revision = view->sync.mod_revision,
+                            .failover_revision = view->failover.mod_revision,
+                            .failsafe_revision = view->failsafe_revision,
+                            .config_revision = view->config_revision,
+                            .term_revision = view->term.mod_revision,
+                            .over_leader_revision = view->leader.mod_revision,
+                            .instance = instance,
+                            .parent_timeline = 1,
+                            .timeline = 2};
+}
+
+Acquired lab_acquire(Dcs *dcs, const char *instance)
+{
+    const ClusterView view = lab_refresh(dcs);
+    const AcquireRequest request = lab_request(&view, instance);
+    Acquired acquired = {0};
+    Error err = {0};
+    CHECK(dcs->ops->acquire(dcs, &request, lab_in(5000), &acquired, &err));
+    return acquired;
+}
+
+ClusterView lab_wait(Dcs *dcs, LabCondition *condition, const void *context, const char *what)
+{
+    const Instant began = lab_now();
+    ClusterView view = {0};
+    while (!dcs->ops->view(dcs, lab_arena, &view) || !condition(&view, context)) {
+        if (lab_ms_since(began) > 15000)
+            fail_msg("mode %d: waited in vain for %s (vacancy %d, leader %s, revision %lld)",
+                     (int)lab_mode, what, (int)view.vacancy.kind, str_or(view.leader.name, "-"),
+                     (long long)view.revision);
+        lab_sleep_ms(5);
+    }
+    return view;
+}
+
+bool lab_is_vacant(const ClusterView *view, const void *kind)
+{
+    return view->leader.session == NULL && view->vacancy.kind == *(const VacancyKind *)kind;
+}
+
+bool lab_has_leader(const ClusterView *view, const void *name)
+{
+    return str_eq(view->leader.name, name);
+}
+
+bool lab_event(Dcs *dcs, int ms)
+{
+    struct pollfd ready = {.fd = dcs->ops->event_fd(dcs), .events = POLLIN};
+    if (poll(&ready, 1, ms) != 1)
+        return false;
+    uint64_t count = 0;
+    return read(ready.fd, &count, sizeof count) == sizeof count;
+}

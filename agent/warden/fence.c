@@ -82,8 +82,10 @@ void fence_step(Warden *w)
     if (strike != STRIKE_NONE) {
         w->struck_at = w->now;
         sweep_start(w, fence_kill_time(&w->fence, w->now));
-        report("fence struck reason=%s late_ms=%lld", strike_name(strike),
-               (long long)((w->struck_at - w->fence.quit_at) / NS_PER_MS));
+        // The deadline on CLOCK_BOOTTIME, for whoever compares it with what clients saw.
+        report("fence struck reason=%s late_ms=%lld kill_at_boot_ms=%lld", strike_name(strike),
+               (long long)((w->struck_at - w->fence.quit_at) / NS_PER_MS),
+               (long long)(w->sweep.kill_at / NS_PER_MS));
         tell_state(w, 0);
     }
     sweep_step(w);

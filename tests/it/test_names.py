@@ -51,7 +51,7 @@ def test_resolver_falls_silent():
             set_silent(servers, False)
             p.start()
             wait_for("all stream when it answers again", lambda: c.streaming() is n, 60)
-        k.assert_one_writer()
+        k.assert_promises()
 
 
 def test_start_with_a_silent_resolver():

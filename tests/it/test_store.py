@@ -17,7 +17,7 @@ def test_store_stopped_for_half_a_ttl():
             time.sleep(2)
         assert c.wait_streaming() is p
         assert k.outage_s() < 1, "no demotion within half a ttl"
-        k.assert_one_writer()
+        k.assert_promises()
 
 
 def test_store_down_for_two_ttls():
@@ -31,7 +31,7 @@ def test_store_down_for_two_ttls():
             c.etcd.start()
             n = c.wait_streaming(timeout=120)
             time.sleep(0.3)
-        k.assert_one_writer()
+        k.assert_promises()
         k.assert_none_lost(n, "its own writes", only=lambda a: a.member == n.name)
 
 
@@ -57,7 +57,7 @@ def test_leader_key_overwritten_by_hand():
             wait_for("the key is the holder's again", lambda: c.key("leader") == p.name, 5)
             time.sleep(1)
         assert c.wait_streaming() is p
-        k.assert_one_writer()
+        k.assert_promises()
         assert {a.member for a in k.snapshot()} == {p.name}
 
 

@@ -17,7 +17,7 @@ def test_switchover_over_rest():
             assert (code, text) == (200, f'Successfully switched over to "{target.name}"'), (code, text)
             wait_for("everybody streams", lambda: c.streaming() is target, 30)
             time.sleep(0.5)
-        k.assert_one_writer()
+        k.assert_promises()
         k.assert_none_lost(target, "a switchover")
         assert "REPLICA_REWIND" not in p.log_text(), "and needs no rewind"
         history = json.loads(c.key("history"))
@@ -35,7 +35,7 @@ def test_switchover_back_and_forth():
                 assert code == 200, text
                 wait_for("everybody streams", lambda: c.streaming() is target, 30)
                 p = target
-        k.assert_one_writer()
+        k.assert_promises()
         k.assert_none_lost(p, "switchovers")
         assert len(json.loads(c.key("history"))) == 4
 

@@ -116,7 +116,7 @@ def test_a_running_patroni_cluster_is_taken_over_and_given_back():
             patroni_member(m)
         p = c.start(timeout=120)
         p.sql("create table t as select generate_series(1, 100) n")
-        ours = [os.path.join(os.environ["HOWDAH_BIN"], "howdah")]
+        ours = [os.path.join(c.bin, "howdah")]
         for program in (ours, ["/usr/bin/patroni"]):
             order = [m for m in c.members if m is not c.primary()] + [c.primary()]
             for m in order:

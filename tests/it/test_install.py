@@ -107,7 +107,7 @@ def test_warden_of_somebody_else():
         def start_warden():
             with open(f"{m.home}/warden.log", "ab") as log:
                 return subprocess.Popen(
-                    [os.path.join(BIN, "howdah-warden"), "--socket", socket, "--data-dir", m.data],
+                    [os.path.join(c.bin, "howdah-warden"), "--socket", socket, "--data-dir", m.data],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", preexec_fn=demote)
 
         def waits(times):

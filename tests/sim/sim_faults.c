@@ -290,9 +290,9 @@ static void reconfigured(Sim *sim, Member *m, int64_t ms)
     sim_request(sim, m->index, API_PATCH_CONFIG, body);
 }
 
-// Whatever people, or other programs, may write into the keys. Not `howdah`: it is the one record of
-// a timeline that was taken by somebody who died before he could say so. Not `config` and `sync`:
-// they would be obeyed.
+// Whatever people, or other programs, may write into the keys. Not `howdah`: it is the one record
+// of a timeline that was taken by somebody who died before he could say so. Not `config` and
+// `sync`: they would be obeyed.
 static void garbage_written(Sim *sim, Member *m, int64_t ms)
 {
     static const char *const keys[] = {"status", "history", "failover", "failsafe"};
@@ -321,14 +321,14 @@ static const struct {
     Fault *fault;
     int weight;
 } faults[] = {
-    {agent_killed, 12},  {agent_frozen, 12}, {host_frozen, 5},  {server_killed, 10},
-    {server_frozen, 4},  {warden_killed, 5}, {power_lost, 10},  {agent_and_warden_killed, 4},
-    {all_power_lost, 2}, {told_to_stop, 6},  {pod_ends, 4},     {upgraded, 3},
-    {start_fails, 2},    {isolated, 8},      {cut_off, 10},     {half_deaf, 8},
-    {store_down, 10},    {store_slow, 4},    {replies_lost, 6}, {store_elects, 3},
-    {watch_stalls, 6},   {key_tampered, 4},  {disk_hangs, 5},   {clock_steps, 2},
-    {reconfigured, 3},   {garbage_written, 4},
-    {lags, 6},           {moved, 14},        {restarted, 3},    {made_anew, 3},
+    {agent_killed, 12},  {agent_frozen, 12},   {host_frozen, 5},  {server_killed, 10},
+    {server_frozen, 4},  {warden_killed, 5},   {power_lost, 10},  {agent_and_warden_killed, 4},
+    {all_power_lost, 2}, {told_to_stop, 6},    {pod_ends, 4},     {upgraded, 3},
+    {start_fails, 2},    {isolated, 8},        {cut_off, 10},     {half_deaf, 8},
+    {store_down, 10},    {store_slow, 4},      {replies_lost, 6}, {store_elects, 3},
+    {watch_stalls, 6},   {key_tampered, 4},    {disk_hangs, 5},   {clock_steps, 2},
+    {reconfigured, 3},   {garbage_written, 4}, {lags, 6},         {moved, 14},
+    {restarted, 3},      {made_anew, 3},
 };
 
 static void strike(Sim *sim, void *context, uint64_t argument)

@@ -280,7 +280,7 @@ class Member:
         for pid in processes_of(self.data):
             try:
                 if os.path.basename(os.readlink(f"/proc/{pid}/exe")).startswith("postgres") and \
-                        os.readlink(f"/proc/{pid}/cwd") == self.data:
+                        os.path.samefile(f"/proc/{pid}/cwd", self.data):  # whatever it is called there
                     found.append(pid)
             except OSError:
                 pass

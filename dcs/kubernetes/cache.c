@@ -217,7 +217,7 @@ static bool set_pod(KubeCache *cache, Arena *arena, KubeObject *pod)
     KubeObject *old = i < cache->pod_count ? cache->pods[i] : NULL;
     if (i == cache->pod_capacity) {
         const size_t capacity = i == 0 ? 8 : i * 2;
-        KubeObject **pods = realloc(cache->pods, capacity * sizeof *pods);
+        KubeObject **pods = realloc(cache->pods, capacity * sizeof(void *));
         ASSERT(pods != NULL); // out of memory
         cache->pods = pods;
         cache->pod_capacity = capacity;

@@ -4,6 +4,7 @@
 #include "tests/support/test.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <netinet/in.h>
@@ -247,9 +248,34 @@ void etcd_server_go_back(EtcdServer *server)
     launch(server);
 }
 
+// True: it answers nothing any more. SIGSTOP reaches the threads of a process one after the other.
+static bool all_stopped(pid_t pid)
+{
+    char path[64], state = 'T';
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    DIR *tasks = opendir(path);
+    assert_non_null(tasks);
+    for (const struct dirent *task; state == 'T' && (task = readdir(tasks)) != NULL;) {
+        if (task->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof path, "/proc/%d/task/%.16s/stat", (int)pid, task->d_name);
+        FILE *stat = fopen(path, "r");
+        if (stat == NULL || fscanf(stat, "%*d (%*[^)]) %c", &state) != 1)
+            state = '?'; // a thread that has just ended
+        if (stat != NULL)
+            fclose(stat);
+    }
+    closedir(tasks);
+    return state == 'T';
+}
+
 void etcd_server_signal(EtcdServer *server, int signal)
 {
     assert_int_equal(kill(server->pid, signal), 0);
+    for (int waited = 0; signal == SIGSTOP && !all_stopped(server->pid); waited += STEP_MS) {
+        assert_true(waited < PATIENCE_MS);
+        sleep_ms(STEP_MS);
+    }
 }
 
 void etcd_server_free(EtcdServer *server)

@@ -136,7 +136,7 @@ def lost_writes(checker):
 def around(cl, act, until=None, settle=0.3, timeout=120, pause=0.001):
     """One writer a server, all the while; `act`; ends `settle` after an acknowledgement `until` accepts
     (default: any that comes after writes had stopped for 20 ms, or 5 s without such a stop)."""
-    with Checker(cl, pause=pause) as k:
+    with Checker(cl, pause=pause, standbys=False) as k:
         time.sleep(1.0)
         at = time.monotonic()
         act()

@@ -5,6 +5,7 @@ it might answer. Each acknowledgement carries the timeline it was written on; a 
 higher one, so the timeline tells the epochs apart without trusting any clock but ours. A second thread
 per server notes how much WAL it has received while it is a standby.
 """
+import itertools
 import re
 import threading
 import time
@@ -12,6 +13,7 @@ import time
 import psycopg2
 
 REPLY_MS = 250  # a reply that was on its way may be read this late on a busy machine
+numbers = itertools.count(1)  # of rows: several checkers may follow each other on one cluster
 STRUCK = re.compile(r"fence struck .*kill_at_boot_ms=(\d+)")
 
 
@@ -26,19 +28,19 @@ class Ack:
 
 
 class Checker:
-    def __init__(self, cluster, pause=0.002):
+    def __init__(self, cluster, pause=0.002, standbys=True):
         self.cluster, self.pause = cluster, pause
         self.acks, self.lock = [], threading.Lock()
         self.failed = 0
         self.ending = threading.Event()
-        self.number = 0
         cluster.wait_primary().sql(
             "create table if not exists acked (n bigint primary key, member text)")
         self.wall_ahead = time.time() - time.monotonic()
         self.boot_ahead = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
         self.received = {}  # (member, timeline) -> the most WAL it is known to have had of it
         self.threads = [threading.Thread(target=work, args=(m,), daemon=True)
-                        for m in cluster.members for work in (self.write, self.watch)]
+                        for m in cluster.members
+                        for work in ([self.write, self.watch] if standbys else [self.write])]
 
     def __enter__(self):
         for t in self.threads:
@@ -53,11 +55,6 @@ class Checker:
         for t in self.threads:
             t.join(20)
 
-    def next_number(self):
-        with self.lock:
-            self.number += 1
-            return self.number
-
     def write(self, member):
         conn = None
         while not self.ending.is_set():
@@ -65,7 +62,7 @@ class Checker:
                 if conn is None:
                     conn = member.connect(connect_timeout=1, options="-c statement_timeout=60000")
                     cur = conn.cursor()
-                n = self.next_number()
+                n = next(numbers)
                 cur.execute("insert into acked values (%s, %s) returning "
                             "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int, "
                             "(pg_current_wal_insert_lsn() - '0/0')::bigint, "

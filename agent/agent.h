@@ -3,12 +3,14 @@
 // called from any.
 #pragma once
 #include "agent/peers.h"
+#include "agent/positions.h"
 #include "agent/postgres/server.h"
 #include "api/api.h"
 #include "common/model/snapshot.h"
 #include "common/os/clock.h"
 #include "common/os/processes.h"
 #include "common/os/random.h"
+#include "dcs/announce.h"
 #include "dcs/dcs.h"
 
 typedef struct {
@@ -18,6 +20,8 @@ typedef struct {
     Processes *processes;
     Server *server;
     Peers *peers;
+    Positions *positions; // NULL: the members' records have them
+    Announcer *announcer; // NULL: there is nobody to announce to
     // One line of the ledger, to be kept; NULL: nowhere. Never blocks.
     void (*keep)(void *context, const char *line);
     void *keep_context;

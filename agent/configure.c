@@ -22,12 +22,7 @@ void configure_done(Agent *agent)
 
 static bool every_member_is_ours(const Agent *agent)
 {
-    if (!agent->view_known || agent->view.member_count == 0)
-        return true; // none yet that would mind
-    for (size_t i = 0; i < agent->view.member_count; i++)
-        if (!agent->view.members[i].howdah)
-            return false;
-    return true;
+    return !agent->view_known || cluster_is_all_howdah(&agent->view);
 }
 
 static bool asked_for(const Tree *value)

@@ -1,5 +1,7 @@
 #include "agent/host.h"
 
+#include "common/base/text.h"
+
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -13,10 +15,35 @@ static Snapshot *snapshot(ApiHost *base)
     return agent_snapshot(self_of(base)->agent);
 }
 
+// Our own record is as old as the others'.
+static void set_own_positions(Arena *arena, const ServerView *server, const char *name,
+                              ClusterView *view)
+{
+    MemberView *members = ARENA_ARRAY(arena, MemberView, view->member_count);
+    for (size_t i = 0; i < view->member_count; i++) {
+        members[i] = view->members[i];
+        if (!str_ieq(members[i].name, name) || !server->answered)
+            continue;
+        const bool standby = server->in_recovery;
+        const WalPositions at = {.location = standby ? LSN_NONE : server->flush_lsn,
+                                 .received = standby ? server->receive_lsn : LSN_NONE,
+                                 .replayed = standby ? server->replay_lsn : LSN_NONE};
+        member_set_positions(&members[i], &at);
+    }
+    view->members = members;
+}
+
 static bool cluster(ApiHost *base, Arena *arena, ClusterView *out)
 {
-    Dcs *dcs = self_of(base)->dcs;
-    return dcs->ops->view(dcs, arena, out);
+    AgentHost *self = self_of(base);
+    if (!self->dcs->ops->view(self->dcs, arena, out))
+        return false;
+    if (self->positions)
+        positions_apply(self->positions, arena, self->name, out);
+    AUTO(snapshot_release) Snapshot *latest = agent_snapshot(self->agent);
+    if (self->positions && latest)
+        set_own_positions(arena, &latest->server, self->name, out);
+    return true;
 }
 
 static bool sample(ApiHost *base, Arena *arena, Deadline deadline, ServerView *out)
@@ -40,12 +67,15 @@ static void submit(ApiHost *base, ApiRequest *request)
     (void)!write(self->wake_fd, &one, sizeof one);
 }
 
-void host_init(AgentHost *host, Agent *agent, Dcs *dcs, Sampler *sampler, int wake_fd)
+void host_init(AgentHost *host, const World *world, const char *name, Agent *agent,
+               Sampler *sampler, int wake_fd)
 {
     host->base =
         (ApiHost){.snapshot = snapshot, .cluster = cluster, .sample = sample, .submit = submit};
     host->agent = agent;
-    host->dcs = dcs;
+    host->dcs = world->dcs;
+    host->positions = world->positions;
+    host->name = name;
     host->sampler = sampler;
     host->wake_fd = wake_fd;
     atomic_init(&host->reload_asked, false);

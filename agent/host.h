@@ -7,9 +7,12 @@ typedef struct {
     ApiHost base;
     Agent *agent;
     Dcs *dcs;
+    Positions *positions; // NULL: the members' records have them
+    const char *name;     // ours
     Sampler *sampler;
     int wake_fd; // eventfd of the loop
     _Atomic bool reload_asked;
 } AgentHost;
 
-void host_init(AgentHost *host, Agent *agent, Dcs *dcs, Sampler *sampler, int wake_fd);
+void host_init(AgentHost *host, const World *world, const char *name, Agent *agent,
+               Sampler *sampler, int wake_fd);

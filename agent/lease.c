@@ -319,8 +319,9 @@ static void change_session(Agent *agent)
         (void)copy_text(lease->session, sizeof lease->session, old);
         return;
     }
-    log_info("new session for a ttl of %lld ms", (long long)settings_of(agent)->ttl_ms);
-    if (lease->held) {
+    log_info("session has a ttl of %lld ms now", (long long)settings_of(agent)->ttl_ms);
+    // Where the store keeps the session, the next renewal tells the new ttl.
+    if (lease->held && !str_eq(lease->session, old)) {
         lease->tampered = true;
         lease->tampered_revision = agent->view.leader.mod_revision;
     }

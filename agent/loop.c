@@ -4,13 +4,15 @@
 #include "agent/ledger_file.h"
 #include "agent/postgres/local_server.h"
 #include "agent/sampler.h"
+#include "agent/told.h"
 #include "agent/warden/warden_client.h"
 #include "common/base/text.h"
 #include "common/model/io/settings_read.h"
 #include "common/os/log.h"
-#include "dcs/etcd.h"
+#include "dcs/open.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -21,6 +23,9 @@
 #include <unistd.h>
 
 #define WARDEN_RETRY_MS 200
+#define TOLD_LOOK_MS    50
+#define FIRST_TRIM_MS   20000 // by then it has started
+#define NEXT_TRIM_MS    600000
 #define ORPHANED_MS     3000 // a restart by systemd takes much less
 
 struct Loop {
@@ -29,11 +34,13 @@ struct Loop {
     Rng rng;
     Resolver *resolver;
     Processes *warden;
-    Dcs *dcs;
+    Store store;
     Server *server;
     Peers *peers;
+    Positions *positions;
     Sampler *sampler;
     LedgerFile *ledger;
+    World world;
     Agent *agent;
     AgentHost host;
     Api *api;
@@ -41,7 +48,9 @@ struct Loop {
     Instant warden_retry_at;
     bool warden_was_there;
     Instant warden_missed_at; // 0: it is there, or ours to start
-    bool told_to_stop;
+    Instant told_at;          // SIGTERM or SIGINT came; 0: not
+    bool told_to_stop, handing_over;
+    Instant trim_at;
 };
 
 static void watch(Loop *loop, int fd)
@@ -139,7 +148,7 @@ static void apply_settings(Loop *loop)
     const Settings *s = agent_settings(loop->agent);
     const LogOptions options = log_options(&s->log);
     log_configure(&options);
-    etcd_set_credentials(loop->dcs, s->etcd.username, s->etcd.password);
+    store_set_credentials(&loop->store, s);
     sampler_configure(loop->sampler, s);
     warden_client_set_ttl(loop->warden, s->ttl_ms);
     Error err = {0};
@@ -162,6 +171,50 @@ static void start_api(Loop *loop)
 
 // --- signals
 
+static bool is_sidecar(const Loop *loop)
+{
+    return loop->store.in_pod && loop->options->places->external_warden;
+}
+
+static void be_told(Loop *loop, unsigned signal)
+{
+    log_info("told to stop signal=%u", signal);
+    if (instant_is_set(loop->told_at))
+        return;
+    loop->told_at = clock_now(loop->clock);
+    if (is_sidecar(loop) && loop->store.announcer)
+        loop->store.announcer->ops->ask_fate(loop->store.announcer);
+}
+
+// Once it is known what was meant by it.
+static void obey(Loop *loop)
+{
+    if (!instant_is_set(loop->told_at) || loop->told_to_stop)
+        return;
+    Announcer *announcer = loop->store.announcer;
+    WardenView view;
+    loop->warden->ops->view(loop->warden, &view);
+    const ToldFacts facts = {.sidecar = is_sidecar(loop),
+                             .told_at = loop->told_at,
+                             .now = clock_now(loop->clock),
+                             .warden_terminating = view.terminating,
+                             .pod = announcer ? announcer->ops->fate(announcer) : POD_NOT_KNOWN};
+    switch (told_to(&facts)) {
+    case TOLD_WAIT:
+        return;
+    case TOLD_HAND_OVER:
+        loop->handing_over = true;
+        agent_shutdown(loop->agent);
+        break;
+    case TOLD_LEAVE:
+        log_info("this container alone ends: leaving PostgreSQL, fence and lease to the next "
+                 "agent");
+        agent_leave(loop->agent);
+        break;
+    }
+    loop->told_to_stop = true;
+}
+
 static void read_signals(Loop *loop)
 {
     struct signalfd_siginfo info;
@@ -169,9 +222,7 @@ static void read_signals(Loop *loop)
         switch (info.ssi_signo) {
         case SIGTERM:
         case SIGINT:
-            log_info("told to stop signal=%u", info.ssi_signo);
-            loop->told_to_stop = true;
-            agent_shutdown(loop->agent);
+            be_told(loop, info.ssi_signo);
             break;
         case SIGUSR2:
             log_info("leaving PostgreSQL, fence and lease to the next agent");
@@ -194,7 +245,10 @@ static void drain(int fd)
 
 static void wait_for_event(Loop *loop, Instant until)
 {
-    const int64_t left = instant_ms_between(clock_now(loop->clock), until);
+    const Instant now = clock_now(loop->clock);
+    if (instant_is_set(loop->told_at) && !loop->told_to_stop) // what decides comes by other threads
+        until = instant_min(until, instant_plus_ms(now, TOLD_LOOK_MS));
+    const int64_t left = instant_ms_between(now, until);
     struct epoll_event events[8];
     const int count = epoll_wait(loop->epoll_fd, events, COUNT_OF(events),
                                  left < 0       ? 0
@@ -208,6 +262,22 @@ static void wait_for_event(Loop *loop, Instant until)
     }
     if (atomic_exchange(&loop->host.reload_asked, false))
         reload(loop);
+}
+
+static bool server_is_gone(Agent *agent)
+{
+    AUTO(snapshot_release) Snapshot *last = agent_snapshot(agent);
+    return last && !last->server.running && !last->server.remains;
+}
+
+// Reading settings, certificates and whole listings takes memory that is of no use afterwards.
+static void give_memory_back(Loop *loop)
+{
+    const Instant now = clock_now(loop->clock);
+    if (instant_before(now, loop->trim_at))
+        return;
+    loop->trim_at = instant_plus_ms(now, NEXT_TRIM_MS);
+    (void)malloc_trim(0);
 }
 
 // --- the whole
@@ -232,33 +302,35 @@ static bool build_world(Loop *loop, Error *err)
     loop->resolver = resolver_new();
     loop->warden = warden_client_new(o->places->socket, loop->clock);
     warden_client_set_ttl(loop->warden, s->ttl_ms);
-    const EtcdOptions etcd = {.settings = &s->etcd,
-                              .base_path = s->base_path,
-                              .member = s->name,
-                              .watch = true,
-                              .ttl_ms = s->ttl_ms,
-                              .loop_wait_ms = s->loop_wait_ms,
-                              .retry_timeout_ms = s->retry_timeout_ms,
-                              .clock = loop->clock,
-                              .resolver = loop->resolver};
-    loop->dcs = etcd_new(&etcd);
+    const StoreOptions store = {.settings = s,
+                                .ttl_ms = s->ttl_ms,
+                                .loop_wait_ms = s->loop_wait_ms,
+                                .retry_timeout_ms = s->retry_timeout_ms,
+                                .clock = loop->clock,
+                                .resolver = loop->resolver};
+    if (!store_open(&store, &loop->store, err))
+        return false;
     const LocalServerOptions server = {
         .processes = loop->warden, .clock = loop->clock, .resolver = loop->resolver, .settings = s};
     loop->server = local_server_new(&server);
     loop->peers = peers_new(loop->resolver, s);
+    if (s->store == STORE_KUBERNETES)
+        loop->positions = positions_new(loop->clock, peers_new(loop->resolver, s));
     loop->sampler = sampler_new(loop->clock, loop->resolver, s);
     loop->ledger = ledger_file_open(o->places->state_dir);
-    const World world = {.clock = loop->clock,
-                         .rng = &loop->rng,
-                         .dcs = loop->dcs,
-                         .processes = loop->warden,
-                         .server = loop->server,
-                         .peers = loop->peers,
-                         .keep = ledger_file_keep,
-                         .keep_context = loop->ledger,
-                         .complete = api_complete};
+    loop->world = (World){.clock = loop->clock,
+                          .rng = &loop->rng,
+                          .dcs = loop->store.dcs,
+                          .announcer = loop->store.announcer,
+                          .processes = loop->warden,
+                          .server = loop->server,
+                          .peers = loop->peers,
+                          .positions = loop->positions,
+                          .keep = ledger_file_keep,
+                          .keep_context = loop->ledger,
+                          .complete = api_complete};
     const AgentOptions agent = {.local = o->local, .instance = o->places->instance};
-    return agent_new(&world, &agent, &loop->agent, err);
+    return agent_new(&loop->world, &agent, &loop->agent, err);
 }
 
 static void take_down(Loop *loop)
@@ -267,11 +339,12 @@ static void take_down(Loop *loop)
         api_stop(loop->api);
     agent_free(loop->agent);
     sampler_free(loop->sampler);
+    positions_free(loop->positions);
     if (loop->peers)
         loop->peers->ops->free(loop->peers);
     if (loop->server)
         loop->server->ops->free(loop->server);
-    dcs_free(loop->dcs);
+    store_close(&loop->store);
     warden_client_free(loop->warden);
     resolver_free(loop->resolver);
     ledger_file_close(loop->ledger);
@@ -288,26 +361,32 @@ int loop_run(const LoopOptions *options)
     ASSERT(loop.epoll_fd >= 0 && loop.wake_fd >= 0);
     const LogOptions log = log_options(&options->settings->log);
     log_start(&log);
+    loop.trim_at = instant_plus_ms(clock_now(loop.clock), FIRST_TRIM_MS);
     open_signals(&loop);
     watch(&loop, loop.wake_fd);
     Error err = {0};
     int code = 1;
     if (build_world(&loop, &err)) {
-        host_init(&loop.host, loop.agent, loop.dcs, loop.sampler, loop.wake_fd);
-        watch(&loop, loop.dcs->ops->event_fd(loop.dcs));
+        host_init(&loop.host, &loop.world, options->settings->name, loop.agent, loop.sampler,
+                  loop.wake_fd);
+        watch(&loop, loop.store.dcs->ops->event_fd(loop.store.dcs));
         watch(&loop, loop.server->ops->event_fd(loop.server));
         watch(&loop, warden_client_event_fd(loop.warden));
         log_info("howdah %s name=%s scope=%s instance=%s", HOWDAH_VERSION, options->settings->name,
                  options->settings->scope, options->places->instance);
         for (;;) {
             keep_warden(&loop);
+            obey(&loop);
             const Instant next = agent_turn(loop.agent);
             if (agent_ended(loop.agent, &code))
                 break;
             apply_settings(&loop);
             start_api(&loop);
+            give_memory_back(&loop);
             wait_for_event(&loop, next);
         }
+        if (loop.handing_over && server_is_gone(loop.agent))
+            places_pass_on(options->places);
         log_info("howdah ends code=%d", code);
     } else {
         log_error("cannot start error='%s'", err.text);

@@ -89,6 +89,12 @@ static void observe_store(Agent *agent)
     if (!instant_is_set(agent->first_view_at))
         agent->first_view_at = now_of(agent);
     remember_members(agent);
+    Positions *positions = agent->world.positions;
+    if (positions) {
+        const char *self = settings_of(agent)->name;
+        positions_follow(positions, &agent->view, self, settings_of(agent)->loop_wait_ms);
+        positions_apply(positions, agent->turn_arena, self, &agent->view);
+    }
 }
 
 void observe(Agent *agent)

@@ -11,12 +11,6 @@ typedef struct {
     Http *http;
 } HttpPeers;
 
-static Lsn lsn_of(const Tree *xlog, const char *key)
-{
-    const int64_t value = tree_get_int(xlog, key, 0);
-    return value > 0 ? (Lsn)value : LSN_NONE;
-}
-
 static TimelineHistory history_of(Arena *arena, const Tree *doc, uint32_t timeline)
 {
     const Tree *lines = tree_path(doc, "howdah.timeline_history");
@@ -39,22 +33,21 @@ bool peer_parse(Arena *arena, const char *body, PeerAnswer *out, Error *err)
     const Tree *doc;
     if (!tree_parse_json(arena, body, &doc, err))
         return error_wrap(err, "status document");
-    const Tree *xlog = tree_get(doc, "xlog");
     const Role role = role_parse(tree_get_string(doc, "role", ""));
     // Without positions there is nothing to compare: as good as no answer.
-    if (!xlog || xlog->kind != TREE_MAP)
+    WalPositions at;
+    if (!wal_positions_of(doc, &at))
         return error_set(err, ERR_INVALID, "status document without xlog, state is '%s'",
                          tree_get_string(doc, "state", "?"));
-    const Lsn location = lsn_of(xlog, "location");
-    const Lsn received = lsn_of(xlog, "received_location");
-    const Lsn replayed = lsn_of(xlog, "replayed_location");
     const int64_t timeline = tree_get_int(doc, "timeline", 0);
     const Tags tags = tags_parse(tree_get(doc, "tags"));
     out->reachable = true;
-    out->in_recovery = location == LSN_NONE && role != ROLE_PRIMARY;
+    out->in_recovery = at.location == LSN_NONE && role != ROLE_PRIMARY;
     out->running = str_eq(tree_get_string(doc, "state", ""), state_name(STATE_RUNNING));
     out->position.timeline = timeline > 0 && timeline <= UINT32_MAX ? (uint32_t)timeline : 0;
-    out->position.lsn = !out->in_recovery ? location : received > replayed ? received : replayed;
+    const Lsn standby = at.received > at.replayed ? at.received : at.replayed;
+    out->position.lsn = !out->in_recovery ? at.location : standby;
+    out->positions = at;
     out->history = history_of(arena, doc, out->position.timeline);
     out->nofailover = tags.nofailover;
     out->failover_priority = tags.failover_priority;

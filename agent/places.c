@@ -2,9 +2,12 @@
 
 #include "common/base/text.h"
 #include "common/os/files.h"
+#include "common/os/log.h"
+#include "common/os/random.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -53,6 +56,50 @@ static const char *boot_id(Arena *arena)
     return text;
 }
 
+#define POD_ID "pod-id"
+
+static const char *read_id(Arena *arena, const char *directory)
+{
+    char *text = NULL;
+    Error ignored = {0}; // as good as none
+    if (!file_read(arena, path_join(arena, directory, POD_ID), 64, &text, &ignored) ||
+        str_empty(text))
+        return NULL;
+    text[strcspn(text, "\n")] = '\0';
+    return text;
+}
+
+// What a pod shares with its warden lives as long as the pod, and so does this. Without it the pod
+// that takes a force-deleted one's place, on the same node and with the same volume, would go on
+// with its term while the old PostgreSQL may still run: the fence over that is the old warden's.
+static bool pod_id(Arena *arena, const Places *places, const char **out, Error *err)
+{
+    const char *shared = path_parent(arena, places->socket);
+    if ((*out = read_id(arena, shared)) != NULL)
+        return true;
+    // The pod before this one has left it, having stopped its PostgreSQL. It can be had once.
+    *out = read_id(arena, places->state_dir);
+    if (!file_remove(path_join(arena, places->state_dir, POD_ID), err))
+        return error_wrap(err, "howdah.state_dir");
+    if (*out == NULL) {
+        uint64_t random[2];
+        random_bytes_from_os(random, sizeof random);
+        *out = arena_printf(arena, "%016" PRIx64 "%016" PRIx64, random[0], random[1]);
+    }
+    return file_write(path_join(arena, shared, POD_ID), *out, 0600, err) ||
+           error_wrap(err, "howdah.socket's directory");
+}
+
+void places_pass_on(const Places *places)
+{
+    if (places->pod_id == NULL)
+        return;
+    AUTO(arena_release) Arena *arena = arena_new(ARENA_CAP_DEFAULT);
+    Error err = {0};
+    if (!file_write(path_join(arena, places->state_dir, POD_ID), places->pod_id, 0600, &err))
+        log_warn("the next pod will wait for the lease to end error='%s'", err.text);
+}
+
 static const char *own_directory(Arena *arena)
 {
     char path[512];
@@ -98,8 +145,16 @@ bool places_open(Arena *arena, const Settings *settings, Places *out, Error *err
         return error_set(err, ERR_UNAVAILABLE, "%s: %s", p.state_dir, strerror(errno));
     p.instance = arena_printf(arena, "%s/%lx-%lx", boot_id(arena), (unsigned long)st.st_dev,
                               (unsigned long)st.st_ino);
-    if (!take_lock(arena, p.state_dir, &p.lock_fd, err))
+    AUTO(fd_release) int lock_fd = -1;
+    if (!take_lock(arena, p.state_dir, &lock_fd, err))
         return false;
+    if (settings->store == STORE_KUBERNETES && p.external_warden) {
+        if (!pod_id(arena, &p, &p.pod_id, err))
+            return false;
+        p.instance = arena_printf(arena, "%s/%s", p.instance, p.pod_id);
+    }
+    p.lock_fd = lock_fd;
+    lock_fd = -1;
     *out = p;
     return true;
 }

@@ -11,9 +11,13 @@ typedef struct {
     const char *socket;   // of the warden
     bool external_warden; // somebody else keeps it: howdah.socket is an absolute path
     const char *warden;   // program
-    const char *instance; // "<boot id>/<device and inode of the state directory>"
-    int lock_fd;          // held until the process ends: two agents on one data directory
+    // "<boot id>/<device and inode of the state directory>", in a pod "/<pod_id>"
+    const char *instance;
+    const char *pod_id; // NULL: not in a pod
+    int lock_fd;        // held until the process ends: two agents on one data directory
 } Places;
 
 // Makes what is missing. ERR_CONFLICT: another agent has the lock.
 bool places_open(Arena *arena, const Settings *settings, Places *out, Error *err) MUST_CHECK;
+// PostgreSQL was stopped and this pod ends: the one that gets its volume may go on in its place.
+void places_pass_on(const Places *places);

@@ -1,4 +1,5 @@
 // What the world gets to see of a turn: the member record, the snapshot for REST, the ledger.
+#include "agent/announce.h"
 #include "agent/state.h"
 
 #include "common/base/text.h"
@@ -9,6 +10,32 @@
 #include <string.h>
 
 #define PATRONI_VERSION "4.1.4" // whose records and answers ours are compatible with
+
+// As an Event, if people should hear of it.
+static void announce_decision(Agent *agent, const LedgerEntry *entry)
+{
+    Announcer *announcer = agent->world.announcer;
+    const AnnouncedReason event = announced_reason(entry->reason);
+    if (!announcer || !event.name)
+        return;
+    if (event.promotion) {
+        const int64_t term = agent->lease.term;
+        if (!agent->lease.held || agent->memory.promoted_term != term ||
+            agent->promotion_told == term)
+            return;
+        agent->promotion_told = term;
+    }
+    const Announcement announcement = {
+        .reason = event.name,
+        .message = arena_printf(agent->turn_arena, "%s: %s%s%s%s%s", reason_name(entry->reason),
+                                reason_text(entry->reason), *entry->evidence ? "; " : "",
+                                entry->evidence, *entry->outcome ? "; " : "", entry->outcome),
+        .warning = event.warning,
+        .of_cluster = event.of_cluster,
+        .wall_us = entry->wall_us,
+    };
+    announcer->ops->event(announcer, &announcement);
+}
 
 void ledger_add(Agent *agent, const Decision *d, const char *outcome)
 {
@@ -44,6 +71,7 @@ void ledger_add(Agent *agent, const Decision *d, const char *outcome)
     };
     log_info("decision reason=%s key=%s postgres=%s %s", reason_name(d->reason),
              kept->entry.key_action, kept->entry.pg_action, d->evidence);
+    announce_decision(agent, &kept->entry);
     if (agent->world.keep)
         agent->world.keep(agent->world.keep_context,
                           ledger_format(agent->turn_arena, &kept->entry));
@@ -117,14 +145,6 @@ static void publish_member(Agent *agent)
 
 // --- the snapshot
 
-static bool everybody_fenced(const Agent *agent)
-{
-    for (size_t i = 0; agent->view_known && i < agent->view.member_count; i++)
-        if (!agent->view.members[i].howdah)
-            return false;
-    return true;
-}
-
 static void snapshot_ledger(const Agent *agent, Snapshot *s)
 {
     LedgerEntry *entries = ARENA_ARRAY(s->arena, LedgerEntry, agent->ledger_count);
@@ -175,7 +195,7 @@ static void publish_snapshot(Agent *agent)
         s->leader_until = agent->lease.proof.valid_until;
         s->term = agent->lease.term;
     }
-    s->fenced = everybody_fenced(agent);
+    s->fenced = !agent->view_known || cluster_is_all_howdah(&agent->view);
     s->fence_armed = agent->warden.fence_armed;
     s->next_turn_at = instant_plus_ms(s->published_at, s->loop_wait_ms);
     server_view_copy(s->arena, &agent->server, &s->server);
@@ -199,8 +219,21 @@ void publish_no_leader(Agent *agent)
     agent->giving_up = false;
 }
 
+// Its leader says it; nobody else may write over that.
+static void announce_signs(Agent *agent)
+{
+    Announcer *announcer = agent->world.announcer;
+    if (!announcer)
+        return;
+    const Facts facts = facts_of(agent, NULL);
+    // One that ends with the lease in its hands has stopped its server, and leads nobody.
+    const ClusterSigns signs = agent->ended ? (ClusterSigns){0} : signs_of(&facts);
+    announcer->ops->show(announcer, facts.lease.held ? &signs : NULL);
+}
+
 void publish(Agent *agent)
 {
     publish_member(agent);
     publish_snapshot(agent);
+    announce_signs(agent);
 }

@@ -90,6 +90,7 @@ struct Agent {
     bool shutdown, leave, ended;
     int exit_code;
     uint64_t fenced_count;
+    int64_t promotion_told; // term whose promotion was announced
 
     // publishing
     char *member_text, *member_fixed; // last written record; without positions (malloc)

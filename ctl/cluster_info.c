@@ -3,6 +3,7 @@
 #include "common/model/cluster_document.h"
 #include "ctl/api_client.h"
 #include "ctl/connect.h"
+#include "ctl/positions.h"
 
 static const Tree *given(const Tree *map, const char *key)
 {
@@ -54,6 +55,8 @@ static bool read_over_store(Ctl *ctl, const char *scope, ClusterInfo *out, Error
     ClusterInfo info = {.scope = scope, .over_store = true};
     if (!dcs->ops->refresh(dcs, ctl->arena, ctl_store_deadline(ctl), &info.view, err))
         return error_wrap(err, "read cluster %s", scope);
+    if (ctl->settings.store == STORE_KUBERNETES)
+        positions_ask(ctl, &info.view);
     const char *identifier = info.view.initialize;
     info.identifier = identifier == NULL ? "uninitialized" : str_or(identifier, "initializing");
     cluster_info_fill(ctl->arena, cluster_document(ctl->arena, &info.view), &info);

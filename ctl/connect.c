@@ -1,7 +1,6 @@
 #include "ctl/connect.h"
 
 #include "common/model/io/settings_read.h"
-#include "dcs/etcd.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -50,7 +49,8 @@ bool dcs_url_apply(Arena *arena, const Tree *local, const char *url, const Tree 
         host = arena_printf(arena, "localhost%s", host);
 
     Tree *changed = local != NULL ? tree_copy(arena, local) : tree_map(arena);
-    static const char *const sections[] = {"consul", "etcd", "etcd3", "exhibitor", "zookeeper"};
+    static const char *const sections[] = {"consul",    "etcd",       "etcd3",
+                                           "exhibitor", "kubernetes", "zookeeper"};
     for (size_t i = 0; i < COUNT_OF(sections); i++)
         tree_remove(changed, sections[i]);
     Tree *store = tree_map(arena);
@@ -111,11 +111,10 @@ bool ctl_open(Ctl *ctl, const Args *args, Error *err)
 
 void ctl_close(Ctl *ctl)
 {
-    dcs_free(ctl->dcs);
+    store_close(&ctl->store);
     http_free(ctl->http);
     if (ctl->resolver != NULL)
         resolver_free(ctl->resolver);
-    ctl->dcs = NULL;
     ctl->http = NULL;
     ctl->resolver = NULL;
 }
@@ -131,27 +130,38 @@ static const char *base_path_of(Arena *arena, const char *namespace, const char 
     return path.data;
 }
 
+static bool names_a_store(const Ctl *ctl)
+{
+    const Settings *s = &ctl->settings;
+    if (!ctl->has_settings)
+        return false;
+    return s->store == STORE_KUBERNETES || s->etcd.endpoints.count > 0 || !str_empty(s->etcd.srv);
+}
+
 bool ctl_store(Ctl *ctl, const char *scope, Dcs **out, Error *err)
 {
-    const EtcdSettings *etcd = &ctl->settings.etcd;
-    if (!ctl->has_settings || (etcd->endpoints.count == 0 && str_empty(etcd->srv)))
+    if (!names_a_store(ctl))
         return error_set(err, ERR_INVALID,
                          "Can not find suitable configuration of distributed configuration store: "
-                         "name a settings file with an etcd3 section (-c), a store (--dcs-url "
-                         "etcd3://host:port) or a member (--api http://host:8008)");
-    if (ctl->dcs == NULL || !str_eq(ctl->dcs_scope, scope)) {
-        dcs_free(ctl->dcs);
-        const EtcdOptions options = {.settings = etcd,
-                                     .base_path = base_path_of(ctl->session, ctl->namespace, scope),
-                                     .ttl_ms = STORE_TTL_MS,
-                                     .loop_wait_ms = STORE_LOOP_WAIT_MS,
-                                     .retry_timeout_ms = STORE_CALL_MS,
-                                     .clock = ctl->clock,
-                                     .resolver = ctl->resolver};
-        ctl->dcs = etcd_new(&options);
-        ctl->dcs_scope = arena_strdup(ctl->session, scope);
+                         "name a settings file with a section etcd3 or kubernetes (-c), a store "
+                         "(--dcs-url etcd3://host:port) or a member (--api http://host:8008)");
+    if (ctl->store.dcs == NULL || !str_eq(ctl->store_scope, scope)) {
+        store_close(&ctl->store);
+        const StoreOptions options = {.settings = &ctl->settings,
+                                      .scope = scope,
+                                      .base_path =
+                                          base_path_of(ctl->session, ctl->namespace, scope),
+                                      .for_ctl = true,
+                                      .ttl_ms = STORE_TTL_MS,
+                                      .loop_wait_ms = STORE_LOOP_WAIT_MS,
+                                      .retry_timeout_ms = STORE_CALL_MS,
+                                      .clock = ctl->clock,
+                                      .resolver = ctl->resolver};
+        if (!store_open(&options, &ctl->store, err))
+            return false;
+        ctl->store_scope = arena_strdup(ctl->session, scope);
     }
-    *out = ctl->dcs;
+    *out = ctl->store.dcs;
     return true;
 }
 

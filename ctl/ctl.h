@@ -9,7 +9,7 @@
 #include "common/os/http.h"
 #include "common/os/resolver.h"
 #include "ctl/options.h"
-#include "dcs/dcs.h"
+#include "dcs/open.h"
 
 struct Ctl {
     Arena *arena;   // of a round of --watch; of the whole command otherwise
@@ -25,8 +25,8 @@ struct Ctl {
     bool has_settings;
     Resolver *resolver;
     Http *http;
-    Dcs *dcs; // of the cluster last asked for
-    const char *dcs_scope;
+    Store store; // of the cluster last asked for
+    const char *store_scope;
     // --- what came of it
     bool rest_failed; // a member refused, or did not answer
     bool aborted;     // end of input at a prompt: "Aborted!" instead of an error

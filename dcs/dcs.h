@@ -1,5 +1,5 @@
 // The distributed configuration store, as the agent and howdahctl need it. One file per
-// implementation (dcs/etcd.c, later dcs/kubernetes/), and the simulator's own.
+// implementation (dcs/etcd.c, dcs/kubernetes/), and the simulator's own.
 //
 // Every call returns by its deadline. A failed write says what is known: ERR_CONFLICT (not applied:
 // the world has moved on), ERR_UNAVAILABLE (not applied), ERR_UNCERTAIN (perhaps applied: look

@@ -6,10 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+// recovery_target and its kind are for the next recovery: whoever was promoted began with them.
 #define SETTINGS_QUERY                                                                             \
     "SELECT name, setting, coalesce(unit, ''), vartype, pending_restart, current_setting(name)"    \
     " FROM pg_settings WHERE context = 'postmaster' AND name NOT IN"                               \
     " ('config_file', 'hba_file', 'ident_file', 'data_directory', 'external_pid_file')"            \
+    " AND name !~ '^recovery_target'"                                                              \
     " ORDER BY name"
 
 enum { COL_NAME, COL_SETTING, COL_UNIT, COL_TYPE, COL_PENDING, COL_SHOWN, COL_COUNT };

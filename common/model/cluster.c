@@ -20,6 +20,17 @@ const MemberView *cluster_leader_member(const ClusterView *view)
     return cluster_member(view, view->leader.name);
 }
 
+bool cluster_is_all_howdah(const ClusterView *view)
+{
+    for (size_t i = 0; i < view->member_count; i++) {
+        const MemberView *member = &view->members[i];
+        const bool silent = member->data != NULL && member->data->count == 0;
+        if (member->howdah == NULL && !silent)
+            return false;
+    }
+    return true;
+}
+
 uint32_t cluster_timeline(const ClusterView *view)
 {
     if (!view->history_known)

@@ -140,6 +140,8 @@ typedef struct {
 const MemberView *cluster_member(const ClusterView *view,
                                  const char *name); // case ignored; NULL: none
 const MemberView *cluster_leader_member(const ClusterView *view);
+// Of the members that have written a record, each is ours. (A pod is a member before it does.)
+bool cluster_is_all_howdah(const ClusterView *view);
 // Last history line's timeline + 1; `[]` gives 1; not known gives 0.
 uint32_t cluster_timeline(const ClusterView *view);
 // The newest timeline with its ancestors as /history tells them; timeline 0 when not known.

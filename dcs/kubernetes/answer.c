@@ -129,6 +129,18 @@ static KubeVerdict judge_missing(const Judge *judge)
     return say(judge, KUBE_REFUSED, "not found");
 }
 
+// By the role, whose refusal names what "cannot" be done, or by a policy that looks at the object.
+static KubeVerdict judge_forbidden(const Judge *judge)
+{
+    const KubePath path = kube_path_parse(judge->arena, judge->request->path);
+    const char *message = tree_get_string(judge->document, "message", "");
+    if (message[0] != '\0' && strstr(message, " cannot ") == NULL)
+        return say(judge, KUBE_FORBIDDEN, "forbidden by a policy");
+    judge->out->text =
+        kube_forbidden_text(judge->arena, verb_of(judge->request, &path), judge->request->path);
+    return KUBE_FORBIDDEN;
+}
+
 // Who is too busy, or cannot reach etcd. What of a write has come through, a 5xx leaves open.
 static bool is_retriable(int status, const int *codes, size_t code_count)
 {
@@ -166,11 +178,8 @@ KubeVerdict kube_judge(Arena *arena, const KubeRequest *request, const HttpReply
         out->wait_ms = reply->retry_after_ms;
         return say(&judge, status >= 500 ? KUBE_OPEN : KUBE_BUSY, "not served at the moment");
     }
-    if (status == 403) {
-        const KubePath path = kube_path_parse(arena, request->path);
-        out->text = kube_forbidden_text(arena, verb_of(request, &path), request->path);
-        return KUBE_FORBIDDEN;
-    }
+    if (status == 403)
+        return judge_forbidden(&judge);
     if (status >= 500)
         return say(&judge, KUBE_UNKNOWN, "the server failed");
     return say(&judge, KUBE_REFUSED, "refused");

@@ -358,28 +358,37 @@ static bool finish(const Call *call, KubeVerdict verdict)
     return false;
 }
 
-bool kube_call(KubeClient *client, Arena *arena, const KubeRequest *request, Deadline deadline,
-               KubeReply *out, Error *err)
+static bool call_until(KubeClient *client, Call *call)
 {
-    Call call = {.request = request, .deadline = deadline, .arena = arena, .out = out, .err = err};
     Retry retry = {.clock = client->shared->clock,
                    .rng = &client->rng,
-                   .deadline = deadline,
+                   .deadline = call->deadline,
                    .base_ms = BACKOFF_MS,
                    .max_ms = BACKOFF_MAX_MS};
     KubeVerdict verdict = KUBE_BUSY;
-    *out = (KubeReply){.resource_version = ""};
-    (void)error_set(err, ERR_UNAVAILABLE, "%s %s: the deadline is over",
-                    kube_method_name(request->method), request->path);
+    (void)error_set(call->err, ERR_UNAVAILABLE, "%s %s: the deadline is over",
+                    kube_method_name(call->request->method), call->request->path);
     for (;;) {
         refresh(client, retry.attempt > 0);
-        if (try_all(client, &call, &verdict))
-            return verdict == KUBE_DONE || verdict == KUBE_ABSENT || finish(&call, verdict);
+        if (try_all(client, call, &verdict))
+            return verdict == KUBE_DONE || verdict == KUBE_ABSENT || finish(call, verdict);
         const Error again = {.kind = ERR_UNAVAILABLE};
-        retry.at_least_ms = call.wait_ms;
+        retry.at_least_ms = call->wait_ms;
         if (!retry_again(&retry, &again))
-            return finish(&call, verdict);
+            return finish(call, verdict);
     }
+}
+
+bool kube_call(KubeClient *client, Arena *arena, const KubeRequest *request, Deadline deadline,
+               KubeReply *out, Error *err)
+{
+    Error why = {0}; // of tries: one that failed is no failure if a later one does not
+    Call call = {.request = request, .deadline = deadline, .arena = arena, .out = out, .err = &why};
+    *out = (KubeReply){.resource_version = ""};
+    const bool ok = call_until(client, &call);
+    if (!ok)
+        *err = why;
+    return ok;
 }
 
 bool kube_stream(KubeClient *client, const char *path, const char *query, int64_t idle_ms,

@@ -10,6 +10,7 @@ static const struct {
     [KIND_CONFIGMAPS] = {"ConfigMap", "configmaps", "/api/v1"},
     [KIND_LEASES] = {"Lease", "leases", "/apis/coordination.k8s.io/v1"},
     [KIND_SERVICES] = {"Service", "services", "/api/v1"},
+    [KIND_EVENTS] = {"Event", "events", "/api/v1"},
 };
 
 static const KubePlace places[][OBJECT_COUNT] = {

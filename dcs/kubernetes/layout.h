@@ -10,6 +10,7 @@ typedef enum {
     KIND_CONFIGMAPS,
     KIND_LEASES,
     KIND_SERVICES,
+    KIND_EVENTS,
     KIND_COUNT
 } KubeKind;
 

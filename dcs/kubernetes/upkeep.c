@@ -22,6 +22,7 @@ typedef struct {
     Arena *arena;
     Instant told_over_at; // the end of a leader's time that the turn was told of
     Instant labels_at, service_at;
+    char labels_told[sizeof((Error *)0)->text]; // what is wrong with them, logged once
     bool service_done;
 } Upkeep;
 
@@ -104,9 +105,13 @@ static Instant keep_own_labels(Upkeep *upkeep, Instant now)
         return upkeep->labels_at;
     Error err = {0};
     if (kube_patch_pod(kube, &kube->upkeep, upkeep->arena, kube->member, labels, NULL, brief(kube),
-                       &err))
+                       &err)) {
+        upkeep->labels_told[0] = '\0';
         return (Instant){0};
-    log_warn("labels of our pod not written error='%s'", err.text);
+    }
+    if (!str_eq(upkeep->labels_told, err.text))
+        log_warn("labels of our pod not written error='%s'", err.text);
+    (void)copy_text(upkeep->labels_told, sizeof upkeep->labels_told, err.text); // the same size
     const int64_t wait_ms = err.kind == ERR_INVALID ? REFUSED_MS : RETRY_MS;
     upkeep->labels_at = instant_plus_ms(kube_now(kube), wait_ms);
     return upkeep->labels_at;

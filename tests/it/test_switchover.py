@@ -154,6 +154,21 @@ def test_config_over_rest():
         assert code == 200 and json.loads(text) == json.loads(c.key("config"))
 
 
+def test_reload_after_a_switchover_waits_for_no_restart():
+    """A server that was promoted has started with settings of its recovery, which are gone from its files."""
+    with Cluster() as c:
+        p = c.start()
+        target = next(m for m in c.members if m is not p)
+        assert p.rest("/switchover", "POST", {"leader": p.name, "candidate": target.name})[0] == 200
+        wait_for("everybody streams", lambda: c.streaming() is target, 30)
+        assert target.rest("/config", "PATCH", {"postgresql": {"parameters": {"work_mem": "9MB"}}})[0] == 200
+        for m in c.members:
+            wait_for(f"{m.name} has it", lambda: m.sql("show work_mem") == [("9MB",)], 20)
+        turn = target.status()["dcs_last_seen"]
+        wait_for("a turn later", lambda: target.status()["dcs_last_seen"] > turn + 1, 20)
+        assert not [m.name for m in c.members if m.status().get("pending_restart")], target.status()
+
+
 def test_reload_with_a_wrong_file_keeps_the_old_settings():
     with Cluster() as c:
         p = c.start()

@@ -13,6 +13,9 @@ LossyProxy *lab_proxy;
 const KubernetesObjects lab_modes[3] = {KUBERNETES_ENDPOINTS, KUBERNETES_CONFIGMAPS,
                                         KUBERNETES_LEASES};
 
+const VacancyKind lab_never = VACANCY_NEVER, lab_released = VACANCY_RELEASED,
+                  lab_expired = VACANCY_EXPIRED, lab_tampered = VACANCY_TAMPERED;
+
 static char directory[64], lossy_config[96], namespace[64];
 static KubeAccess *direct, *lossy;
 static KubeShared shared;
@@ -123,15 +126,24 @@ void lab_delete(KubeKind kind, const char *name)
     (void)call(&request, true);
 }
 
+// Nothing runs it; it must only be let in, also where pods are restricted.
+#define POD_SPEC                                                                                   \
+    "{\"automountServiceAccountToken\":false,\"securityContext\":{\"runAsNonRoot\":true,"          \
+    "\"runAsUser\":999,\"seccompProfile\":{\"type\":\"RuntimeDefault\"}},\"containers\":[{"        \
+    "\"name\":\"x\",\"image\":\"x\",\"securityContext\":{\"allowPrivilegeEscalation\":false,"      \
+    "\"readOnlyRootFilesystem\":true,\"capabilities\":{\"drop\":[\"ALL\"]}}}]}"
+
+static const char *pod_body(const char *name)
+{
+    return arena_printf(lab_arena,
+                        "{\"metadata\":{\"name\":\"%s\",\"labels\":{\"application\":\"patroni\","
+                        "\"cluster-name\":\"%s\"}},\"spec\":" POD_SPEC "}",
+                        name, lab_scope);
+}
+
 void lab_pod(const char *name)
 {
-    lab_create(KIND_PODS,
-               arena_printf(lab_arena,
-                            "{\"metadata\":{\"name\":\"%s\",\"labels\":{\"application\":"
-                            "\"patroni\",\"cluster-name\":\"%s\"}},\"spec\":{"
-                            "\"automountServiceAccountToken\":false,\"containers\":[{\"name\":"
-                            "\"x\",\"image\":\"x\"}]}}",
-                            name, lab_scope));
+    lab_create(KIND_PODS, pod_body(name));
 }
 
 KubeKind lab_leader_kind(void)
@@ -185,19 +197,18 @@ static void write_lossy_config(const char *kubeconfig)
                      0600, &err));
 }
 
-static void wait_for_service_account(void)
+// A new namespace refuses pods until its service account and that one's token are made.
+static void wait_until_pods_may_be(void)
 {
     const Instant began = lab_now();
-    const KubeRequest request = {.method = KUBE_GET,
-                                 .path = arena_printf(lab_arena,
-                                                      "/api/v1/namespaces/%s/serviceaccounts/"
-                                                      "default",
-                                                      namespace)};
-    while (call(&request, true).body == NULL) {
+    const KubeRequest request = {
+        .method = KUBE_POST, .path = path_of(KIND_PODS, NULL), .body = pod_body("probe")};
+    while (call(&request, false).status != 201) {
         if (lab_ms_since(began) > 30000)
-            fail_msg("the namespace got no service account");
+            fail_msg("the namespace takes no pods");
         lab_sleep_ms(50);
     }
+    lab_delete(KIND_PODS, "probe");
 }
 
 int lab_start(void **state)
@@ -221,7 +232,7 @@ int lab_start(void **state)
         .body = arena_printf(lab_arena, "{\"metadata\":{\"name\":\"%s\"}}", namespace)};
     lab_scope = "none";
     (void)call(&request, true);
-    wait_for_service_account();
+    wait_until_pods_may_be();
     return 0;
 }
 
@@ -369,4 +380,55 @@ bool lab_event(Dcs *dcs, int ms)
         return false;
     uint64_t count = 0;
     return read(ready.fd, &count, sizeof count) == sizeof count;
+}
+
+// --- one call, that must or must not succeed
+
+LeaseProof lab_renew(Dcs *dcs, int64_t term, const char *status)
+{
+    LeaseProof proof = {0};
+    Error err = {0};
+    CHECK(dcs->ops->renew(dcs, term, status, lab_in(3000), &proof, &err));
+    return proof;
+}
+
+void lab_refuse_renewal(Dcs *dcs, int64_t term)
+{
+    LeaseProof proof;
+    Error err = {0};
+    assert_false(dcs->ops->renew(dcs, term, NULL, lab_in(3000), &proof, &err));
+    if (err.kind != ERR_CONFLICT)
+        fail_msg("mode %d: %s: %s", (int)lab_mode, error_kind_name(err.kind), err.text);
+}
+
+void lab_release(Dcs *dcs, int64_t term)
+{
+    Error err = {0};
+    const ReleaseRequest request = {
+        .term = term, .instance = "i", .timeline = 2, .lsn = 77, .status = "{\"optime\":77}"};
+    CHECK(dcs->ops->release(dcs, &request, lab_in(3000), &err));
+}
+
+int64_t lab_put(Dcs *dcs, DcsKey key, const char *value, int64_t expected)
+{
+    int64_t revision = 0;
+    Error err = {0};
+    CHECK(dcs->ops->write(dcs, key, value, expected, lab_in(3000), &revision, &err));
+    return revision;
+}
+
+void lab_refuse_write(Dcs *dcs, DcsKey key, const char *value, int64_t expected)
+{
+    Error err = {0};
+    assert_false(dcs->ops->write(dcs, key, value, expected, lab_in(3000), NULL, &err));
+    assert_int_equal(err.kind, ERR_CONFLICT);
+}
+
+void lab_forget_pods(void)
+{
+    static const char *const pods[] = {"a", "b", "c"};
+    for (size_t i = 0; i < COUNT_OF(pods); i++) {
+        if (lab_get(KIND_PODS, pods[i]) != NULL)
+            lab_delete(KIND_PODS, pods[i]);
+    }
 }

@@ -58,3 +58,23 @@ KubeKind lab_leader_kind(void);
 const char *lab_leader_name(void);
 // The leader's name, alone: NULL removes it.
 void lab_write_leader(const char *name);
+
+// --- one call, that must or must not succeed
+extern const VacancyKind lab_never, lab_released, lab_expired, lab_tampered; // for lab_is_vacant
+LeaseProof lab_renew(Dcs *dcs, int64_t term, const char *status);
+void lab_refuse_renewal(Dcs *dcs, int64_t term);
+void lab_release(Dcs *dcs, int64_t term);
+int64_t lab_put(Dcs *dcs, DcsKey key, const char *value, int64_t expected);
+void lab_refuse_write(Dcs *dcs, DcsKey key, const char *value, int64_t expected);
+void lab_forget_pods(void); // every scope begins with the same names
+
+#define IN_ALL_MODES(name)                                                                         \
+    static void test_##name(void **state)                                                          \
+    {                                                                                              \
+        (void)state;                                                                               \
+        for (size_t i = 0; i < COUNT_OF(lab_modes); i++) {                                         \
+            lab_begin(lab_modes[i]);                                                               \
+            lab_forget_pods();                                                                     \
+            name();                                                                                \
+        }                                                                                          \
+    }

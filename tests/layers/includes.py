@@ -20,8 +20,10 @@ ROOMS = [
     (["common/model/*"], [BASE, MODEL], [CJSON, YAML]),
     (["common/model/io/*"], [BASE, MODEL, OS, IO], [YAML]),
     (["common/os/*"], [BASE, OS], [CURL, *RESOLV]),
+    (["dcs/open.c"], [BASE, MODEL, OS, DCS, "dcs/kubernetes/kubernetes.h", "dcs/kubernetes/announce.h"], []),
     (["dcs/*"], [BASE, MODEL, OS, DCS], [CJSON, *RESOLV]),
-    (["dcs/kubernetes/*"], [BASE, MODEL, OS, "dcs/dcs.h", "dcs/records.h", "dcs/kubernetes/*.h"], []),
+    (["dcs/kubernetes/*"], [BASE, MODEL, OS, "dcs/dcs.h", "dcs/announce.h", "dcs/records.h",
+                            "dcs/kubernetes/*.h"], []),
     (["agent/core/*"], [BASE, MODEL, "agent/core/*.h"], []),
     (["agent/postgres/*"], [BASE, MODEL, OS, "agent/postgres/*.h"], [PQ]),
     (WARDEN_CLIENT, [BASE, OS, "agent/warden/protocol.h", *WARDEN_CLIENT], []),
@@ -35,7 +37,7 @@ ROOMS = [
     (["agent/*"], [BASE, MODEL, IO, OS, "agent/*.h", "agent/core/decide.h", "agent/core/facts.h",
                    "agent/core/slots_wanted.h", "agent/postgres/server.h", "agent/postgres/local_server.h",
                    "agent/postgres/pg_query.h", "agent/warden/warden_client.h",
-                   "dcs/dcs.h", "dcs/etcd.h", "dcs/records.h", "api/api.h"], []),
+                   "dcs/dcs.h", "dcs/open.h", "dcs/announce.h", "dcs/records.h", "api/api.h"], []),
 ]
 # Of libc's headers those that are of no use without I/O or a clock. (time.h is: it has struct tm.)
 PURE = ["common/base/*", "common/model/*", "agent/core/*"]

@@ -1,4 +1,4 @@
-foreach(module peers requests)
+foreach(module peers requests announce told positions)
   howdah_test(NAME test_${module} SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_${module}.c LIBS agentlib)
 endforeach()
 howdah_test(NAME test_ledger_file LIBS os base SOURCES

@@ -129,6 +129,7 @@ static void test_what_is_sent(void **state)
     (void)state;
     const KubeRequest get = {.method = KUBE_GET, .path = DEMO, .query = "labelSelector=a%3Db"};
     assert_true(call(&get, 10000));
+    assert_int_equal(err.kind, ERR_NONE); // filled by failures alone
     assert_int_equal(reply.status, 200);
     assert_string_equal(reply.resource_version, "4711");
     assert_string_equal(tree_get_string(tree_get(reply.body, "metadata"), "name", ""), "demo");

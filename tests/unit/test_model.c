@@ -102,6 +102,24 @@ static void test_members(void **state)
     assert_ptr_equal(cluster_leader_member(&view), &members[0]);
 }
 
+// A pod that has not said a word yet is no member of Patroni's.
+static void test_whose_members(void **state)
+{
+    (void)state;
+    const TreeEntry entry = {.key = "state"};
+    const Tree silent = {.kind = TREE_MAP},
+               record = {.kind = TREE_MAP, .entries = &entry, .count = 1};
+    MemberView members[] = {{.name = "a", .howdah = "1", .data = &record},
+                            {.name = "b", .data = &silent},
+                            {.name = "c", .data = &record}};
+    ClusterView view = {.members = members, .member_count = 2};
+    assert_true(cluster_is_all_howdah(&view));
+    view.member_count = 3;
+    assert_false(cluster_is_all_howdah(&view));
+    view.member_count = 0;
+    assert_true(cluster_is_all_howdah(&view));
+}
+
 static void test_history(void **state)
 {
     (void)state;
@@ -209,6 +227,7 @@ int main(void)
         cmocka_unit_test(test_words),
         cmocka_unit_test_setup_teardown(test_tags, set_up, tear_down),
         cmocka_unit_test(test_members),
+        cmocka_unit_test(test_whose_members),
         cmocka_unit_test_setup_teardown(test_history, set_up, tear_down),
         cmocka_unit_test(test_term_record),
         cmocka_unit_test_setup_teardown(test_names, set_up, tear_down),

@@ -1,0 +1,182 @@
+// What is announced: the cluster in short by table, and which decisions become Events.
+#include "tests/support/test.h"
+
+#include "agent/announce.h"
+#include "common/base/text.h"
+
+static Settings settings;
+static MemberView members[3];
+static ClusterView cluster;
+static ServerView server;
+static WalSenderView senders[3];
+static Facts facts;
+static Arena *arena;
+
+// We are a, lead in term 7, and b and c stream.
+static void healthy(void)
+{
+    settings = (Settings){.name = "a"};
+    const char *names[] = {"a", "b", "c"};
+    for (size_t i = 0; i < 3; i++)
+        members[i] = (MemberView){.name = names[i]};
+    senders[0] = (WalSenderView){.application_name = "c", .state = "streaming"};
+    senders[1] = (WalSenderView){.application_name = "b", .state = "streaming"};
+    senders[2] = (WalSenderView){.application_name = "pg_basebackup", .state = "streaming"};
+    cluster = (ClusterView){.members = members, .member_count = 3};
+    server = (ServerView){
+        .running = true, .answered = true, .timeline = 4, .senders = senders, .sender_count = 3};
+    facts = (Facts){.settings = &settings,
+                    .cluster = &cluster,
+                    .server = &server,
+                    .store_known = true,
+                    .lease = {.held = true, .term = 7},
+                    .memory = {.primary_term = 7}};
+}
+static void not_leading(void)
+{
+    healthy();
+    facts.lease.held = false;
+}
+static void one_catches_up(void)
+{
+    healthy();
+    senders[0].state = "catchup";
+}
+static void one_is_away(void)
+{
+    healthy();
+    server.sender_count = 1;
+}
+static void one_streams_from_another(void)
+{
+    one_is_away();
+    members[1].tags.replicatefrom = "c";
+}
+static void paused(void)
+{
+    one_is_away();
+    settings.pause = true;
+}
+static void crashed(void)
+{
+    healthy();
+    server.running = server.answered = false;
+}
+static void promoting(void)
+{
+    healthy();
+    server.in_recovery = true;
+    facts.memory.primary_term = 6;
+}
+static void handing_over(void)
+{
+    healthy();
+    facts.memory.handover = HANDOVER_SWITCHOVER;
+}
+static void being_made(void)
+{
+    healthy();
+    facts.memory.bootstrapping = true;
+}
+
+static const struct {
+    const char *given;
+    void (*facts)(void);
+    SignState state;
+    bool led;
+    size_t replicas;
+} rows[] = {
+    {"healthy", healthy, SIGN_HEALTHY, true, 2},
+    {"not leading", not_leading, SIGN_NO_LEADER, false, 0},
+    {"one catches up", one_catches_up, SIGN_DEGRADED, true, 1},
+    {"one is away", one_is_away, SIGN_DEGRADED, true, 1},
+    {"one streams from another", one_streams_from_another, SIGN_HEALTHY, true, 1},
+    {"paused", paused, SIGN_PAUSED, true, 1},
+    {"crashed", crashed, SIGN_DEGRADED, true, 0},
+    {"promoting", promoting, SIGN_FAILING_OVER, true, 0},
+    {"handing over", handing_over, SIGN_FAILING_OVER, true, 2},
+    {"being made", being_made, SIGN_NO_LEADER, false, 0},
+};
+
+static void test_signs(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        rows[i].facts();
+        const ClusterSigns signs = signs_of(&facts);
+        if (signs.state != rows[i].state || (signs.leader != NULL) != rows[i].led ||
+            signs.replicas != rows[i].replicas)
+            fail_msg("%s: %s, leader %s, %zu replicas", rows[i].given, sign_state_name(signs.state),
+                     str_or(signs.leader, "-"), signs.replicas);
+    }
+    healthy();
+    assert_int_equal(signs_of(&facts).timeline, 4);
+}
+
+// Asked for is not in force: that is what /sync says.
+static void test_sync(void **state)
+{
+    (void)state;
+    healthy();
+    Tree *dynamic = tree_map(arena);
+    tree_set(arena, dynamic, "synchronous_mode", tree_bool(arena, true));
+    settings.dynamic = dynamic;
+    settings.sync_mode = true;
+    assert_int_equal(signs_of(&facts).sync, SIGN_SYNC_OFF);
+    cluster.sync.leader = "a";
+    assert_int_equal(signs_of(&facts).sync, SIGN_SYNC_ON);
+    tree_set(arena, dynamic, "synchronous_mode_strict", tree_bool(arena, true));
+    assert_int_equal(signs_of(&facts).sync, SIGN_SYNC_STRICT);
+    tree_set(arena, dynamic, "synchronous_mode", tree_string(arena, "quorum"));
+    assert_int_equal(signs_of(&facts).sync, SIGN_SYNC_QUORUM);
+    settings.sync_mode = false;
+    assert_int_equal(signs_of(&facts).sync, SIGN_SYNC_OFF);
+}
+
+// An Event's reason is a word in CamelCase; what goes on all the time is none.
+static void test_events(void **state)
+{
+    (void)state;
+    size_t count = 0;
+    for (Reason r = 0; r < REASON_COUNT; r++) {
+        const AnnouncedReason event = announced_reason(r);
+        if (event.name == NULL)
+            continue;
+        count++;
+        assert_true(event.name[0] >= 'A' && event.name[0] <= 'Z');
+        for (const char *c = event.name; *c != '\0'; c++)
+            assert_true((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z'));
+    }
+    assert_true(count > 10);
+    static const Reason silent[] = {REASON_NONE, REASON_REPLICA_HEALTHY, REASON_RACE_ASK_PEERS,
+                                    REASON_RACE_BEHIND, REASON_TASK_RUNNING};
+    for (size_t i = 0; i < COUNT_OF(silent); i++)
+        assert_null(announced_reason(silent[i]).name);
+    assert_true(announced_reason(REASON_LEADER_HEALTHY).promotion); // not in every turn
+    assert_string_equal(announced_reason(REASON_RACE_LAG).name, "FailoverRefused");
+    assert_true(announced_reason(REASON_RACE_LAG).warning);
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    arena = arena_new(ARENA_CAP_DEFAULT);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    arena_free(arena);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_signs),
+        cmocka_unit_test(test_sync),
+        cmocka_unit_test(test_events),
+    };
+    return cmocka_run_group_tests(tests, begin, end);
+}

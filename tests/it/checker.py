@@ -14,6 +14,7 @@ import psycopg2
 
 REPLY_MS = 250  # a reply that was on its way may be read this late on a busy machine
 numbers = itertools.count(1)  # of rows: several checkers may follow each other on one cluster
+HELD_S = 1.0
 STRUCK = re.compile(r"fence struck .*kill_at_boot_ms=(\d+)")
 
 
@@ -28,8 +29,10 @@ class Ack:
 
 
 class Checker:
-    def __init__(self, cluster, pause=0.002, standbys=True):
-        self.cluster, self.pause = cluster, pause
+    def __init__(self, cluster, pause=0.002, standbys=True, cut=False):
+        """cut: the network between us and the servers will be. What a server had sent before it ended is then
+        delivered when the network heals: a reply that was held up is judged by when its statement ran."""
+        self.cluster, self.pause, self.cut = cluster, pause, cut
         self.acks, self.lock = [], threading.Lock()
         self.failed = 0
         self.ending = threading.Event()
@@ -69,8 +72,11 @@ class Checker:
                             "extract(epoch from clock_timestamp())::float8", (n, member.name))
                 at = time.monotonic()
                 timeline, lsn, wall = cur.fetchone()
+                ran_at = wall - self.wall_ahead
+                if self.cut and at - ran_at > HELD_S:
+                    at = ran_at
                 with self.lock:
-                    self.acks.append(Ack(at, member.name, timeline, n, lsn, wall - self.wall_ahead))
+                    self.acks.append(Ack(at, member.name, timeline, n, lsn, ran_at))
                 time.sleep(self.pause)
             except psycopg2.errors.ReadOnlySqlTransaction:
                 time.sleep(0.005)

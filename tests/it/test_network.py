@@ -28,7 +28,7 @@ def number(m):
 def test_primary_cut_from_the_store():
     with partitioned() as (c, net):
         p = c.primary()
-        with Checker(c) as k:
+        with Checker(c, cut=True) as k:
             time.sleep(0.3)
             net.cut(number(p), f"{net.subnet}.254")
             # This machine is the store's host too, so the checker's connections to it are cut as
@@ -43,7 +43,7 @@ def test_primary_cut_from_the_store():
 def test_primary_cut_from_its_peers():
     with partitioned() as (c, net):
         p = c.primary()
-        with Checker(c) as k:
+        with Checker(c, cut=True) as k:
             time.sleep(0.3)
             for m in c.members:
                 if m is not p:
@@ -59,7 +59,7 @@ def test_primary_cut_from_its_peers():
 def test_primary_cut_from_both():
     with partitioned() as (c, net):
         p = c.primary()
-        with Checker(c) as k:
+        with Checker(c, cut=True) as k:
             time.sleep(0.3)
             for other in [f"{net.subnet}.254"] + [m.host for m in c.members if m is not p]:
                 net.cut(number(p), other)

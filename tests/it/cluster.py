@@ -408,7 +408,13 @@ class Cluster:
         self.etcd.start()
         for m in self.members:
             m.start()
-        return self.wait_streaming(timeout=timeout) if wait else None
+        if not wait:
+            return None
+        primary = self.wait_streaming(timeout=timeout)
+        # A standby streams a moment before its agent has seen that it does.
+        wait_for("every agent says that its server runs",
+                 lambda: all(m.status().get("state") == "running" for m in self.members), timeout)
+        return primary
 
     def tell(self):
         for m in self.members:

@@ -75,12 +75,14 @@ static const char *read_id(Arena *arena, const char *directory)
 static bool pod_id(Arena *arena, const Places *places, const char **out, Error *err)
 {
     const char *shared = path_parent(arena, places->socket);
-    if ((*out = read_id(arena, shared)) != NULL)
-        return true;
-    // The pod before this one has left it, having stopped its PostgreSQL. It can be had once.
-    *out = read_id(arena, places->state_dir);
+    // The pod before this one has left it, having stopped its PostgreSQL. It can be had once, and
+    // is void as soon as any agent comes after it, in the same pod too.
+    const char *left = read_id(arena, places->state_dir);
     if (!file_remove(path_join(arena, places->state_dir, POD_ID), err))
         return error_wrap(err, "howdah.state_dir");
+    if ((*out = read_id(arena, shared)) != NULL)
+        return true;
+    *out = left;
     if (*out == NULL) {
         uint64_t random[2];
         random_bytes_from_os(random, sizeof random);

@@ -85,6 +85,17 @@ static void test_after_a_clean_end_it_is_but_once(void **state)
     assert_string_not_equal(instance_in("three"), places.instance);
 }
 
+// PostgreSQL's container alone was told to stop: the agent ends, comes back, and starts it again.
+static void test_what_was_left_is_void_when_the_same_pod_goes_on(void **state)
+{
+    (void)state;
+    const Places places = agent_in("one");
+    places_pass_on(&places);
+    close(places.lock_fd);
+    assert_string_equal(instance_in("one"), places.instance);
+    assert_string_not_equal(instance_in("two"), places.instance);
+}
+
 static void test_outside_of_a_pod_the_directory_says_it(void **state)
 {
     (void)state;
@@ -109,6 +120,7 @@ int main(void)
         TEST(test_an_agent_that_comes_back_is_the_same),
         TEST(test_a_pod_that_takes_another_ones_place_is_not),
         TEST(test_after_a_clean_end_it_is_but_once),
+        TEST(test_what_was_left_is_void_when_the_same_pod_goes_on),
         TEST(test_outside_of_a_pod_the_directory_says_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

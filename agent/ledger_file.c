@@ -1,17 +1,18 @@
 #include "agent/ledger_file.h"
 
+#include "common/os/thread.h"
+
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define QUEUE_MAX  256
 #define FILE_BYTES (1024 * 1024)
+#define LAST_MS    1000 // of waiting for the disk at the end
 
 struct LedgerFile {
     pthread_mutex_t lock;
@@ -80,12 +81,8 @@ LedgerFile *ledger_file_open(const char *state_dir)
     (void)snprintf(f->path, sizeof f->path, "%s/ledger.jsonl", state_dir);
     (void)snprintf(f->older, sizeof f->older, "%s/ledger.1.jsonl", state_dir);
     pthread_mutex_init(&f->lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&f->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-    const int failed = pthread_create(&f->thread, NULL, writer, f);
+    cond_init(&f->changed);
+    const int failed = thread_start(&f->thread, THREAD_STACK_SMALL, writer, f);
     ASSERT(failed == 0);
     return f;
 }
@@ -106,13 +103,11 @@ void ledger_file_close(LedgerFile *f)
 {
     if (!f)
         return;
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec++;
     pthread_mutex_lock(&f->lock);
     f->closing = true;
     pthread_cond_broadcast(&f->changed);
-    while (!f->done && pthread_cond_timedwait(&f->changed, &f->lock, &until) == 0)
+    // The one broadcast still to come is the writer's last: one wait, or a spurious wake-up more.
+    while (!f->done && cond_wait_ms(&f->changed, &f->lock, LAST_MS))
         continue;
     const bool done = f->done;
     f->abandoned = !done;

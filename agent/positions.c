@@ -1,12 +1,9 @@
 #include "agent/positions.h"
 
 #include "common/base/text.h"
+#include "common/os/thread.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 #define ASK_MS          1000
 #define LEAST_PERIOD_MS 500
@@ -56,6 +53,15 @@ static bool same_targets(const Positions *p, const PeerTarget *targets, size_t c
     return true;
 }
 
+static PeerTarget *copy_targets(Arena *arena, const PeerTarget *from, size_t count)
+{
+    PeerTarget *targets = ARENA_ARRAY(arena, PeerTarget, count);
+    for (size_t i = 0; i < count; i++)
+        targets[i] =
+            (PeerTarget){arena_strdup(arena, from[i].name), arena_strdup(arena, from[i].api_url)};
+    return targets;
+}
+
 static bool is_told_by(const MemberView *m, const char *self)
 {
     return m->howdah && m->api_url && !str_ieq(m->name, self);
@@ -73,11 +79,8 @@ void positions_follow(Positions *p, const ClusterView *view, const char *self, i
     p->period_ms = period_ms > LEAST_PERIOD_MS ? period_ms : LEAST_PERIOD_MS;
     if (!same_targets(p, targets, count)) {
         arena_reset(p->targets_arena);
-        p->targets = ARENA_ARRAY(p->targets_arena, PeerTarget, count);
+        p->targets = copy_targets(p->targets_arena, targets, count);
         p->target_count = count;
-        for (size_t i = 0; i < count; i++)
-            p->targets[i] = (PeerTarget){arena_strdup(p->targets_arena, targets[i].name),
-                                         arena_strdup(p->targets_arena, targets[i].api_url)};
         pthread_cond_signal(&p->changed); // somebody new is asked at once
     }
     pthread_mutex_unlock(&p->lock);
@@ -123,28 +126,6 @@ static void keep_answers(Positions *p, const PeerAnswer *answers, size_t count, 
     p->known = next;
 }
 
-static void wait_ms(Positions *p, int64_t ms)
-{
-    struct timespec until;
-    (void)clock_gettime(CLOCK_MONOTONIC, &until); // cannot fail
-    until.tv_sec += (time_t)(ms / MS_PER_S);
-    until.tv_nsec += (long)(ms % MS_PER_S * NS_PER_MS);
-    if (until.tv_nsec >= MS_PER_S * NS_PER_MS) {
-        until.tv_nsec -= (long)(MS_PER_S * NS_PER_MS);
-        until.tv_sec++;
-    }
-    pthread_cond_timedwait(&p->changed, &p->lock, &until);
-}
-
-static PeerTarget *copy_targets(const Positions *p, Arena *arena)
-{
-    PeerTarget *targets = ARENA_ARRAY(arena, PeerTarget, p->target_count);
-    for (size_t i = 0; i < p->target_count; i++)
-        targets[i] = (PeerTarget){arena_strdup(arena, p->targets[i].name),
-                                  arena_strdup(arena, p->targets[i].api_url)};
-    return targets;
-}
-
 static void *run(void *context)
 {
     Positions *p = context;
@@ -153,7 +134,7 @@ static void *run(void *context)
     while (!p->stop) {
         arena_reset(arena);
         const size_t count = p->target_count;
-        const PeerTarget *targets = copy_targets(p, arena);
+        const PeerTarget *targets = copy_targets(arena, p->targets, count);
         PeerAnswer *answers = ARENA_ARRAY(arena, PeerAnswer, count);
         pthread_mutex_unlock(&p->lock);
         if (count > 0)
@@ -162,7 +143,7 @@ static void *run(void *context)
         pthread_mutex_lock(&p->lock);
         keep_answers(p, answers, count, clock_now(p->clock));
         if (!p->stop)
-            wait_ms(p, p->period_ms);
+            (void)cond_wait_ms(&p->changed, &p->lock, p->period_ms);
     }
     pthread_mutex_unlock(&p->lock);
     return NULL;
@@ -170,7 +151,7 @@ static void *run(void *context)
 
 Positions *positions_new(Clock *clock, Peers *peers)
 {
-    enum { STACK_BYTES = 512 * 1024, FIRST_PERIOD_MS = 10000 };
+    enum { FIRST_PERIOD_MS = 10000 };
     Positions *p = calloc(1, sizeof *p);
     ASSERT(p); // out of memory
     p->clock = clock;
@@ -178,20 +159,8 @@ Positions *positions_new(Clock *clock, Peers *peers)
     p->period_ms = FIRST_PERIOD_MS;
     p->targets_arena = arena_new(ARENA_CAP_DEFAULT);
     pthread_mutex_init(&p->lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&p->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-    pthread_attr_t attributes;
-    sigset_t all, old;
-    pthread_attr_init(&attributes);
-    (void)pthread_attr_setstacksize(&attributes, STACK_BYTES); // the default works too
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &old); // signals belong to the main thread
-    const int failed = pthread_create(&p->thread, &attributes, run, p);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attributes);
+    cond_init(&p->changed);
+    const int failed = thread_start(&p->thread, THREAD_STACK_SMALL, run, p);
     ASSERT(failed == 0); // out of threads at the start
     return p;
 }

@@ -2,6 +2,7 @@
 #include "api/listen.h"
 #include "common/os/files.h"
 #include "common/os/log.h"
+#include "common/os/thread.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -218,8 +219,8 @@ bool api_start(const ApiOptions *options, Api **out, Error *err)
                      &api->listen_fd, &in_use, err))
         return false;
     put_in_force(api, &prepared);
-    api->sampling = pthread_create(&api->sampler, NULL, sampler_main, api) == 0;
-    api->fronting = pthread_create(&api->front, NULL, front_main, api) == 0;
+    api->sampling = thread_start(&api->sampler, 0, sampler_main, api) == 0;
+    api->fronting = thread_start(&api->front, 0, front_main, api) == 0;
     if (!api->sampling || !api->fronting) {
         api_stop(TAKE(api));
         return error_set(err, ERR_UNAVAILABLE, "REST API: out of threads");

@@ -2,11 +2,10 @@
 // and begins again when it ends.
 #include "common/os/log.h"
 #include "common/os/retry.h"
+#include "common/os/thread.h"
 #include "dcs/etcd_store.h"
 
 #include <poll.h>
-#include <signal.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -210,16 +209,7 @@ static void *watcher(void *context)
 
 bool etcd_watch_start(Etcd *etcd, Error *err)
 {
-    enum { STACK_BYTES = 512 * 1024 };
-    pthread_attr_t attributes;
-    sigset_t all, old;
-    (void)pthread_attr_init(&attributes);                      // cannot fail on Linux
-    (void)pthread_attr_setstacksize(&attributes, STACK_BYTES); // the default works too
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &old); // signals belong to the main thread
-    const int failed = pthread_create(&etcd->thread, &attributes, watcher, etcd);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attributes);
+    const int failed = thread_start(&etcd->thread, THREAD_STACK_SMALL, watcher, etcd);
     if (failed != 0)
         return error_set(err, ERR_UNAVAILABLE, "cannot start the watcher thread (error %d)",
                          failed);

@@ -3,10 +3,10 @@
 #include "agent/postgres/task.h"
 
 #include "common/os/log.h"
+#include "common/os/thread.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -273,11 +273,7 @@ static void free_server(Server *base)
 
 static void start_thread(LocalServer *server)
 {
-    sigset_t all, before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before); // signals are the main thread's
-    const int failed = pthread_create(&server->thread, NULL, disk_thread, server);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    const int failed = thread_start(&server->thread, 0, disk_thread, server);
     ASSERT(failed == 0); // as out of memory
 }
 

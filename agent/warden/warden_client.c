@@ -2,10 +2,10 @@
 
 #include "agent/warden/warden_link.h"
 #include "common/base/text.h"
+#include "common/os/thread.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -378,8 +378,6 @@ Processes *warden_client_new(const char *socket_path, Clock *clock)
         .wait = client_wait,
     };
     Link *link = calloc(1, sizeof *link);
-    pthread_condattr_t attributes;
-    sigset_t all, before;
     ASSERT(link);
     link->base.ops = &ops;
     link->clock = clock;
@@ -388,14 +386,8 @@ Processes *warden_client_new(const char *socket_path, Clock *clock)
     link->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     link->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     (void)pthread_mutex_init(&link->mutex, NULL);
-    (void)pthread_condattr_init(&attributes);
-    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&link->changed, &attributes);
-    (void)pthread_condattr_destroy(&attributes);
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before); // signals are the main thread's
-    const int failed = pthread_create(&link->reader, NULL, link_reader, link);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    cond_init(&link->changed);
+    const int failed = thread_start(&link->reader, 0, link_reader, link);
     ASSERT(link->event_fd >= 0 && link->wake_fd >= 0 && failed == 0); // as out of memory
     return &link->base;
 }

@@ -1,12 +1,12 @@
 #include "agent/warden/warden_link.h"
 
 #include "common/base/text.h"
+#include "common/os/thread.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 static void link_notify(Link *link)
@@ -17,20 +17,11 @@ static void link_notify(Link *link)
 
 bool link_wait(Link *link, Deadline deadline)
 {
-    struct timespec at;
-    const int64_t left = deadline.at.ns - clock_now(link->clock).ns;
-    if (left <= 0)
+    const Instant now = clock_now(link->clock);
+    if (!instant_before(now, deadline.at))
         return false;
-    // The condition counts by CLOCK_MONOTONIC, which stands still in a suspended machine: whoever
-    // waits here looks at the deadline again after it.
-    (void)clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += (time_t)(left / (MS_PER_S * NS_PER_MS));
-    at.tv_nsec += (long)(left % (MS_PER_S * NS_PER_MS));
-    if (at.tv_nsec >= MS_PER_S * NS_PER_MS) {
-        at.tv_nsec -= (long)(MS_PER_S * NS_PER_MS);
-        at.tv_sec++;
-    }
-    (void)pthread_cond_timedwait(&link->changed, &link->mutex, &at);
+    // A millisecond more, or the last part of one would be spun through.
+    (void)cond_wait_ms(&link->changed, &link->mutex, deadline_left_ms(deadline, now) + 1);
     return true;
 }
 

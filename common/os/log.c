@@ -3,20 +3,18 @@
 #include "common/os/clock.h"
 #include "common/os/log_line.h"
 #include "common/os/log_sink.h"
+#include "common/os/thread.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { DEFAULT_RECORDS = 1000, LONGEST_MESSAGE = 16 * 1024, DIRECT_WAIT_MS = 50, STOP_S = 2 };
+enum { DEFAULT_RECORDS = 1000, LONGEST_MESSAGE = 16 * 1024, DIRECT_WAIT_MS = 50, STOP_MS = 2000 };
 
 typedef struct Record {
     struct Record *next;
@@ -189,24 +187,15 @@ static void start_writer(void) // locked
     writer->generation = g.generation;
     g.writer = writer;
 
-    // Signals are for the thread that reads the signalfd.
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_t thread;
-    const int failed = pthread_create(&thread, NULL, writer_main, writer);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    const int failed = thread_start(&thread, 0, writer_main, writer);
     ASSERT(failed == 0); // out of memory, or of threads
     pthread_detach(thread);
 }
 
 static void init_ended(void)
 {
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&g.ended, &attributes);
-    pthread_condattr_destroy(&attributes);
+    cond_init(&g.ended);
 }
 
 void log_start(const LogOptions *options)
@@ -244,13 +233,10 @@ void log_stop(void)
 {
     lock();
     if (g.writer != NULL) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += STOP_S;
         g.stopping = true;
         pthread_cond_signal(&g.wake);
         while (g.writer != NULL) {
-            if (pthread_cond_timedwait(&g.ended, &g.mutex, &until) == ETIMEDOUT)
+            if (!cond_wait_ms(&g.ended, &g.mutex, STOP_MS))
                 break;
         }
         if (g.writer != NULL)

@@ -1,16 +1,14 @@
 #include "common/os/resolver.h"
 
 #include "common/os/clock.h"
+#include "common/os/thread.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 enum {
     REFRESH_MS = 60 * 1000,
@@ -62,17 +60,6 @@ static void unlock(Resolver *resolver)
 {
     const int failed = pthread_mutex_unlock(&resolver->mutex);
     ASSERT(failed == 0);
-}
-
-// Condition variables know CLOCK_MONOTONIC only. False when the time is over.
-static bool wait_ms(pthread_cond_t *cond, Resolver *resolver, int64_t ms) // locked
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    const int64_t ns = until.tv_nsec + ms % MS_PER_S * NS_PER_MS;
-    until.tv_sec += (time_t)(ms / MS_PER_S + ns / (MS_PER_S * NS_PER_MS));
-    until.tv_nsec = (long)(ns % (MS_PER_S * NS_PER_MS));
-    return pthread_cond_timedwait(cond, &resolver->mutex, &until) == 0;
 }
 
 static void destroy(Resolver *resolver)
@@ -208,7 +195,7 @@ static void *thread_main(void *argument)
             if (resolver->idle > 0)
                 break; // one that waits is enough
             resolver->idle++;
-            (void)wait_ms(&resolver->work, resolver, idle_ms);
+            (void)cond_wait_ms(&resolver->work, &resolver->mutex, idle_ms);
             resolver->idle--;
             continue;
         }
@@ -231,26 +218,12 @@ static void start_thread(Resolver *resolver) // locked
 {
     if (resolver->idle > 0 || resolver->threads >= MOST_THREADS)
         return;
-    sigset_t all, before; // signals are for the thread that reads the signalfd
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_t thread;
-    const int failed = pthread_create(&thread, NULL, thread_main, resolver);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed != 0)
+    if (thread_start(&thread, 0, thread_main, resolver) != 0)
         return; // tried again with the next question
     pthread_detach(thread);
     resolver->threads++;
     resolver->references++;
-}
-
-static void init_cond(pthread_cond_t *cond)
-{
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(cond, &attributes);
-    pthread_condattr_destroy(&attributes);
 }
 
 Resolver *resolver_new(void)
@@ -266,8 +239,8 @@ Resolver *resolver_new_with(int64_t refresh_ms, int64_t retry_ms)
     resolver->retry_ms = retry_ms;
     resolver->references = 1;
     pthread_mutex_init(&resolver->mutex, NULL);
-    init_cond(&resolver->work);
-    init_cond(&resolver->answered);
+    cond_init(&resolver->work);
+    cond_init(&resolver->answered);
     return resolver;
 }
 
@@ -369,7 +342,8 @@ StringList resolver_wait(Resolver *resolver, Arena *arena, const char *host, Dea
     const Entry *entry = ask(resolver, host);
     // Asked for anew each time: the entry may have been evicted meanwhile.
     while (!is_settled(entry) && !deadline_over(clock_system(), deadline)) {
-        (void)wait_ms(&resolver->answered, resolver, deadline_left_ms(deadline, now()) + 1);
+        (void)cond_wait_ms(&resolver->answered, &resolver->mutex,
+                           deadline_left_ms(deadline, now()) + 1);
         entry = ask(resolver, host);
     }
     list = copy_addresses(entry, arena);

@@ -2,13 +2,12 @@
 
 #include "common/os/log.h"
 #include "common/os/retry.h"
+#include "common/os/thread.h"
 #include "dcs/kubernetes/client.h"
 #include "dcs/kubernetes/object.h"
 #include "dcs/kubernetes/signs.h"
 
 #include <inttypes.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -426,22 +425,6 @@ static Instant write_events(KubeAnnouncer *self, Instant now)
 
 // --- the thread
 
-static void wait_until(KubeAnnouncer *self, Instant next)
-{
-    enum { LONG_MS = 60000 };
-    int64_t ms = LONG_MS;
-    if (instant_is_set(next)) { // rounded up, or the last millisecond would be spun through
-        ms = (next.ns - now_of(self).ns + NS_PER_MS - 1) / NS_PER_MS;
-        ms = ms < 0 ? 0 : ms > LONG_MS ? LONG_MS : ms;
-    }
-    struct pollfd ready = {.fd = self->wake_fd, .events = POLLIN};
-    if (poll(&ready, 1, (int)ms) > 0) {
-        uint64_t count = 0;
-        const ssize_t got = read(self->wake_fd, &count, sizeof count);
-        (void)got; // only there to be cleared
-    }
-}
-
 static bool told_to_stop(KubeAnnouncer *self)
 {
     pthread_mutex_lock(&self->mutex);
@@ -462,7 +445,7 @@ static void *run(void *context)
         if (last)
             return NULL;
         if (!told_to_stop(self))
-            wait_until(self, next);
+            event_wait(self->wake_fd, now_of(self), next);
         if (told_to_stop(self)) {
             last = true;
             self->end_at = instant_plus_ms(now_of(self), LAST_MS);
@@ -472,16 +455,7 @@ static void *run(void *context)
 
 static void start_thread(KubeAnnouncer *self)
 {
-    enum { STACK_BYTES = 512 * 1024 };
-    pthread_attr_t attributes;
-    sigset_t all, old;
-    (void)pthread_attr_init(&attributes);                      // cannot fail on Linux
-    (void)pthread_attr_setstacksize(&attributes, STACK_BYTES); // the default works too
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &old); // signals belong to the main thread
-    const int failed = pthread_create(&self->thread, &attributes, run, self);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attributes);
+    const int failed = thread_start(&self->thread, THREAD_STACK_SMALL, run, self);
     ASSERT(failed == 0); // out of threads at the start
 }
 

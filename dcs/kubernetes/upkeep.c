@@ -2,10 +2,9 @@
 // takes the label off a pod that has lost, keeps our own right, and looks after streams that have
 // fallen behind.
 #include "common/os/log.h"
+#include "common/os/thread.h"
 #include "dcs/kubernetes/store.h"
 
-#include <poll.h>
-#include <signal.h>
 #include <unistd.h>
 
 enum {
@@ -197,23 +196,6 @@ static Instant mend_streams(Upkeep *upkeep, Instant now)
 
 // --- the thread
 
-static void wait_until(Upkeep *upkeep, Instant next)
-{
-    Kube *kube = upkeep->kube;
-    enum { LONG_MS = 60000 };
-    int64_t ms = LONG_MS;
-    if (instant_is_set(next)) { // rounded up, or the last millisecond would be spun through
-        ms = (next.ns - kube_now(kube).ns + NS_PER_MS - 1) / NS_PER_MS;
-        ms = ms < 0 ? 0 : ms > LONG_MS ? LONG_MS : ms;
-    }
-    struct pollfd ready = {.fd = kube->upkeep_fd, .events = POLLIN};
-    if (poll(&ready, 1, (int)ms) > 0) {
-        uint64_t count = 0;
-        const ssize_t got = read(kube->upkeep_fd, &count, sizeof count);
-        (void)got; // only there to be cleared
-    }
-}
-
 static void *run(void *context)
 {
     static Instant (*const jobs[])(Upkeep *, Instant) = {
@@ -228,23 +210,14 @@ static void *run(void *context)
         for (size_t i = 0; i < COUNT_OF(jobs) && !atomic_load(&kube->stop); i++)
             next = instant_earliest(next, jobs[i](&upkeep, kube_now(kube)));
         if (!atomic_load(&kube->stop))
-            wait_until(&upkeep, next);
+            event_wait(kube->upkeep_fd, kube_now(kube), next);
     }
     return NULL;
 }
 
 bool kube_upkeep_start(Kube *kube, Error *err)
 {
-    enum { STACK_BYTES = 512 * 1024 };
-    pthread_attr_t attributes;
-    sigset_t all, old;
-    (void)pthread_attr_init(&attributes);                      // cannot fail on Linux
-    (void)pthread_attr_setstacksize(&attributes, STACK_BYTES); // the default works too
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &old); // signals belong to the main thread
-    const int failed = pthread_create(&kube->thread, &attributes, run, kube);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attributes);
+    const int failed = thread_start(&kube->thread, THREAD_STACK_SMALL, run, kube);
     if (failed != 0)
         return error_set(err, ERR_UNAVAILABLE, "cannot start the upkeep thread (error %d)", failed);
     return true;

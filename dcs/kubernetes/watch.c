@@ -3,12 +3,12 @@
 #include "common/os/files.h"
 #include "common/os/log.h"
 #include "common/os/retry.h"
+#include "common/os/thread.h"
 #include "dcs/kubernetes/answer.h"
 #include "dcs/kubernetes/lines.h"
 
 #include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -303,7 +303,6 @@ static void watch_free(KubeWatch *watch)
 
 bool kube_watch_start(const KubeWatchOptions *options, KubeWatch **out, Error *err)
 {
-    enum { STACK_BYTES = 512 * 1024 };
     KubeWatch *watch = calloc(1, sizeof *watch);
     ASSERT(watch != NULL); // out of memory
     watch->shared = options->shared;
@@ -317,15 +316,7 @@ bool kube_watch_start(const KubeWatchOptions *options, KubeWatch **out, Error *e
     atomic_store(&watch->list_again, true);
     kube_client_init(&watch->client, options->shared);
 
-    pthread_attr_t attributes;
-    sigset_t all, old;
-    (void)pthread_attr_init(&attributes);                      // cannot fail on Linux
-    (void)pthread_attr_setstacksize(&attributes, STACK_BYTES); // the default works too
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &old); // signals belong to the main thread
-    const int failed = pthread_create(&watch->thread, &attributes, watcher, watch);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attributes);
+    const int failed = thread_start(&watch->thread, THREAD_STACK_SMALL, watcher, watch);
     if (failed != 0) {
         watch_free(watch);
         return error_set(err, ERR_UNAVAILABLE, "cannot start the watcher thread (error %d)",

@@ -1,4 +1,4 @@
-foreach(module files log random retry)
+foreach(module files log random retry thread)
   howdah_test(NAME test_${module} SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_${module}.c LIBS os)
 endforeach()
 howdah_test(NAME test_resolver LIBS os SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_resolver.c

@@ -7,15 +7,11 @@
 
 #define WARDEN_MS 500
 
-static bool nothing_of_ours_writes(const Agent *agent)
+static bool nothing_of_ours_writes(Agent *agent)
 {
     const ServerView *s = &agent->server;
-    const WardenView *w = &agent->warden;
-    if (!s->running && !s->remains)
-        return true;
-    // Struck, and stuck in the kernel: see is_struck().
-    if (w->fence_armed && instant_is_set(w->fenced_at) &&
-        !instant_before(w->fenced_at, w->quit_at) && !instant_before(now_of(agent), w->kill_at))
+    const Facts facts = facts_of(agent, NULL);
+    if ((!s->running && !s->remains) || is_struck(&facts))
         return true;
     return s->answered && s->in_recovery && s->role != ROLE_PROMOTED && !agent->fence_writer;
 }

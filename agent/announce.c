@@ -40,13 +40,11 @@ static SignSync sync_of(const Facts *f)
 
 static SignState state_of(const Facts *f, bool complete)
 {
-    const ServerView *s = f->server;
-    const bool serves = s->running && s->answered && !s->in_recovery;
     if (f->memory.bootstrapping)
         return SIGN_NO_LEADER;
     if (f->memory.handover != HANDOVER_NONE)
         return SIGN_FAILING_OVER;
-    if (!serves) // crashed in the middle of its term, or not yet promoted in it
+    if (!is_primary(f)) // crashed in the middle of its term, or not yet promoted in it
         return f->memory.primary_term == f->lease.term ? SIGN_DEGRADED : SIGN_FAILING_OVER;
     if (f->settings->pause)
         return SIGN_PAUSED;
@@ -65,8 +63,7 @@ ClusterSigns signs_of(const Facts *f)
     if (signs.state == SIGN_NO_LEADER)
         return signs;
     signs.leader = f->settings->name;
-    const bool primary = f->server->running && f->server->answered && !f->server->in_recovery;
-    signs.replicas = primary ? streaming : 0;
+    signs.replicas = is_primary(f) ? streaming : 0;
     return signs;
 }
 

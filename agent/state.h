@@ -105,7 +105,7 @@ struct Agent {
     Snapshot *snapshot;
     ApiRequest *queue;   // new, newest first
     ApiRequest *pending; // being worked on
-    bool restart_wanted, restart_scheduled_due, reinit_wanted;
+    bool restart_wanted, reinit_wanted;
     bool reinit_force, reinit_from_leader; // how
     const Tree *scheduled_restart;
     Arena *scheduled_arena;

@@ -55,24 +55,26 @@ static void write_history(Agent *agent)
               v->history_revision);
 }
 
+static void write_term(Agent *agent, uint32_t parent, uint32_t timeline, bool confirmed)
+{
+    char *text = records_term(agent->turn_arena, settings_of(agent)->name, agent->instance,
+                              agent->lease.term, parent, timeline, confirmed, false, LSN_NONE);
+    (void)put(agent, KEY_TERM, text, agent->view.term.mod_revision);
+}
+
 static void confirm_term(Agent *agent)
 {
     const ServerView *s = &agent->server;
     const uint32_t parent = s->history.timeline == s->timeline && s->history.parent_count > 0
                                 ? s->history.parents[s->history.parent_count - 1].timeline
                                 : 0;
-    char *text = records_term(agent->turn_arena, settings_of(agent)->name, agent->instance,
-                              agent->lease.term, parent, s->timeline, true, false, LSN_NONE);
-    (void)put(agent, KEY_TERM, text, agent->view.term.mod_revision);
+    write_term(agent, parent, s->timeline, true);
 }
 
 // Before a promotion to a timeline that the record of our acquire does not name.
 static void announce_timeline(Agent *agent, uint32_t timeline)
 {
-    char *text =
-        records_term(agent->turn_arena, settings_of(agent)->name, agent->instance,
-                     agent->lease.term, agent->server.timeline, timeline, false, false, LSN_NONE);
-    (void)put(agent, KEY_TERM, text, agent->view.term.mod_revision);
+    write_term(agent, agent->server.timeline, timeline, false);
 }
 
 SlotFacts slot_facts(const Agent *agent)

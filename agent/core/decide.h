@@ -40,5 +40,12 @@ typedef struct {
 
 Decision decide(const Facts *facts);
 
+// Questions about the facts that are asked outside of the rules, too. Pure.
+// The fence has struck, and stands: no process of ours reaches user mode again, even if one is
+// stuck in the kernel and cannot be reaped (docs/architecture.md, "The warden").
+bool is_struck(const Facts *f);
+// The server is up as a primary, and has said so.
+bool is_primary(const Facts *f);
+
 // Names for logs and the ledger.
 const char *key_action_name(KeyAction action);

@@ -4,12 +4,8 @@
 
 // Could the local server be taking writes, or begin to at any moment? Silence is not "no".
 bool may_write(const Facts *f);
-// The fence has struck, and stands: no process of ours reaches user mode again, even if one is
-// stuck in the kernel and cannot be reaped (docs/architecture.md, "The warden").
-bool is_struck(const Facts *f);
-// The server is up as a standby, or as a primary, and has said so.
+// The server is up as a standby, and has said so.
 bool is_standby(const Facts *f);
-bool is_primary(const Facts *f);
 bool directory_usable(const Facts *f);
 // Answers asked for at or after this instant.
 bool peers_fresh(const Facts *f, Instant since);

@@ -100,7 +100,7 @@ void slots_remember(Arena *arena, const SlotFacts *f, RetainedSlots *kept)
     forget(f, kept);
 }
 
-static void sort_names(StringList *names)
+static void sort_names(StringList *names) // libc's may allocate
 {
     for (size_t i = 1; i < names->count; i++)
         for (size_t k = i; k > 0 && strcmp(names->items[k - 1], names->items[k]) > 0; k--) {
@@ -323,15 +323,15 @@ static void plan_existing(Planner *p, const RetainedSlots *kept, const SlotView 
         return;
     }
     // An xmin that nobody moves any more holds back vacuum for ever, in the whole cluster; a slot
-    // without a position cannot be moved; a lost one can serve nobody (SL10, SL14, SL15). Of an
-    // absent member the position is worth more than its xmin costs until its time is over.
+    // without a position cannot be moved; a lost one can serve nobody. Of an absent member the
+    // position is worth more than its xmin costs until its time is over.
     const bool stale_xmin = slot->has_xmin && wish->member && !wish->in_use_here;
     if (slot->lost || slot->restart_lsn == LSN_NONE || stale_xmin) {
         if (!is_left_alone(p->f, slot->name))
             step(p, SLOT_RENEW, slot->name, LSN_NONE);
         return;
     }
-    // Never past what this server has itself (SL9).
+    // Never past what this server has itself.
     const Lsn to = least(wish->lsn, s->in_recovery ? s->replay_lsn : s->flush_lsn);
     if (!wish->in_use_here && !slot->has_xmin && to > slot->restart_lsn)
         step(p, SLOT_ADVANCE, slot->name, to);
@@ -351,7 +351,7 @@ SlotPlan slots_wanted(Arena *arena, const SlotFacts *f, const RetainedSlots *kep
     wish_for_members(&p);
     wish_for_retained(&p, kept);
     // Between the key and the promotion slots are made and none is taken away: whoever had one
-    // needs it in a moment. Without another leader nothing is known for sure (SL11).
+    // needs it in a moment. Without another leader nothing is known for sure.
     const bool followed = c->leader.name && !str_ieq(c->leader.name, f->settings->name);
     const bool settled = f->term != 0 ? !s->in_recovery : followed;
     for (size_t i = 0; settled && i < s->slot_count; i++)

@@ -19,9 +19,11 @@
 void task_phase(TaskRun *run, const char *phase)
 {
     pthread_mutex_lock(&run->server->lock);
+    const bool news = !str_eq(run->server->task.phase, phase);
     run->server->task.phase = phase;
     pthread_mutex_unlock(&run->server->lock);
-    log_debug("task goes on phase='%s'", phase);
+    if (news) // some are named again at every look
+        log_debug("task goes on phase='%s'", phase);
 }
 
 bool task_cancelled(TaskRun *run)

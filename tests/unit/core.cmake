@@ -4,4 +4,7 @@ howdah_test(NAME test_decide
                     ${decide_tests}_handover.c ${decide_tests}_leader.c ${decide_tests}_race.c
                     ${decide_tests}_replica.c
             LIBS core)
-howdah_test(NAME test_slots_wanted SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_slots_wanted.c LIBS core)
+foreach(module slots_wanted slots_remembered)
+  howdah_test(NAME test_${module} LIBS core SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_${module}.c
+              ${CMAKE_SOURCE_DIR}/tests/support/slot_world.c)
+endforeach()

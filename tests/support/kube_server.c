@@ -44,14 +44,34 @@ static bool read_request(int fd, char *request)
     }
 }
 
+static KubeStep step_to(KubeServer *server, const char *request)
+{
+    static const KubeStep none = {KUBE_ANSWERS, "404 Not Found",
+                                  "{\"code\":404,\"details\":{\"name\":\"x\",\"kind\":\"y\"}}",
+                                  NULL};
+    const KubeStep *found = NULL;
+    ASSERT(server->step_count <= KUBE_STEPS_MAX);
+    for (size_t i = 0; i < server->step_count; i++) {
+        if (strstr(request, server->steps[i].to) == NULL)
+            continue;
+        found = &server->steps[i];
+        if (server->used[i])
+            continue; // unless it is the last
+        server->used[i] = true;
+        break;
+    }
+    return found != NULL ? *found : none;
+}
+
 static KubeStep next_step(KubeServer *server, const char *request)
 {
     pthread_mutex_lock(&server->mutex);
     if (server->count < KUBE_REQUESTS_MAX)
         snprintf(server->requests[server->count], KUBE_REQUEST_SIZE, "%s", request);
     server->count++;
-    const KubeStep step = server->steps[server->next];
-    if (server->next + 1 < server->step_count)
+    const bool by_text = server->steps[0].to != NULL;
+    const KubeStep step = by_text ? step_to(server, request) : server->steps[server->next];
+    if (!by_text && server->next + 1 < server->step_count)
         server->next++;
     pthread_mutex_unlock(&server->mutex);
     return step;
@@ -152,6 +172,7 @@ void kube_server_script(KubeServer *server, const KubeStep *steps, size_t count)
     server->steps = steps;
     server->step_count = count;
     server->next = 0;
+    memset(server->used, 0, sizeof server->used);
     pthread_mutex_unlock(&server->mutex);
 }
 
@@ -183,4 +204,17 @@ bool kube_server_saw(KubeServer *server, size_t number, const char *text)
                      strstr(server->requests[number], text) != NULL;
     pthread_mutex_unlock(&server->mutex);
     return saw;
+}
+
+size_t kube_server_find(KubeServer *server, const char *text, size_t from)
+{
+    for (int i = 0; i < 10000; i++) {
+        const size_t count = kube_server_count(server);
+        for (size_t k = from; k < count && k < KUBE_REQUESTS_MAX; k++) {
+            if (kube_server_saw(server, k, text))
+                return k;
+        }
+        poll(NULL, 0, 1);
+    }
+    return KUBE_REQUESTS_MAX;
 }

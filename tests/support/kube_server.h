@@ -1,5 +1,7 @@
 // A Kubernetes API server for tests that plays a script: each request, from whatever connection,
-// gets the next step; the last one is repeated. What was asked is kept.
+// gets the next step; the last one is repeated. Where several threads ask, steps are told apart by
+// what they answer to: then each request gets the next of the steps whose text it holds. What was
+// asked is kept.
 #pragma once
 #include "tests/support/tcp_server.h"
 
@@ -21,7 +23,10 @@ typedef struct {
     KubeAct act;
     const char *status; // "200 OK", perhaps with header lines: "429 Busy\r\nRetry-After: 1"
     const char *body;
+    const char *to; // text of the request; of all steps or of none
 } KubeStep;
+
+#define KUBE_STEPS_MAX 32 // that answer to something
 
 #define KUBE_REQUESTS_MAX 256
 #define KUBE_REQUEST_SIZE 8192
@@ -32,6 +37,7 @@ typedef struct {
     pthread_mutex_t mutex;
     const KubeStep *steps;
     size_t step_count, next;
+    bool used[KUBE_STEPS_MAX]; // of steps that answer to something
     size_t count;
     char requests[KUBE_REQUESTS_MAX][KUBE_REQUEST_SIZE]; // head and body, as they came
 } KubeServer;
@@ -42,5 +48,7 @@ void kube_server_stop(KubeServer *server);
 size_t kube_server_count(KubeServer *server);
 // Waits up to 10 s for that many; false: they have not come.
 bool kube_server_wait(KubeServer *server, size_t count);
+// Waits up to 10 s for a request that holds the text; which one, or KUBE_REQUESTS_MAX: none came.
+size_t kube_server_find(KubeServer *server, const char *text, size_t from);
 // Does the request hold this text? number counts from 0.
 bool kube_server_saw(KubeServer *server, size_t number, const char *text);

@@ -94,11 +94,16 @@ static const char *value_in(const KubeCache *cache, Arena *arena, DcsKey key)
     return kube_key_value(arena, cache->layout.mode, key, tree_of(cache->objects[place->role]));
 }
 
+static const char *claim_in(const KubeCache *cache)
+{
+    return kube_annotation(tree_of(cache->objects[OBJECT_CONFIG]), ANNOTATION_CLAIM);
+}
+
 // Put by our bootstrap beside an empty initialize: it dies with the claimer's hold, where Patroni's
 // claim stands until somebody takes it away.
 static bool is_dead_claim(const KubeCache *cache, Arena *arena, const char *initialize, Instant now)
 {
-    const char *claim = kube_annotation(tree_of(cache->objects[OBJECT_CONFIG]), ANNOTATION_CLAIM);
+    const char *claim = claim_in(cache);
     if (initialize == NULL || initialize[0] != '\0' || claim == NULL)
         return false;
     const LeaderState state = kube_cache_leader(cache, arena);
@@ -168,6 +173,7 @@ static bool set_object(KubeCache *cache, Arena *arena, KubeRole role, KubeObject
     const char *values[DCS_KEY_COUNT];
     for (DcsKey key = 0; key < DCS_KEY_COUNT; key++)
         values[key] = value_in(cache, arena, key);
+    const char *claim = claim_in(cache);
 
     cache->objects[role] = object;
     if (object == NULL)
@@ -175,7 +181,8 @@ static bool set_object(KubeCache *cache, Arena *arena, KubeRole role, KubeObject
     bool news = false;
     for (DcsKey key = 0; key < DCS_KEY_COUNT; key++) {
         const char *is = value_in(cache, arena, key);
-        if (str_eq(is, values[key]))
+        if (str_eq(is, values[key]) &&
+            (key != KEY_INITIALIZE || str_eq(claim, claim_in(cache)))) // empty twice, by two
             continue;
         cache->key_revision[key] = is != NULL ? version : 0;
         news = news || wakes(key);

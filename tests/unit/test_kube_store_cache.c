@@ -403,6 +403,27 @@ static void test_claim_dies_with_its_leader(void **state)
     assert_string_equal(view_at(MS(40002)).initialize, "");
 }
 
+// Who claims it after one that is dead has written what was there, and yet it is another claim: the
+// dead one, if it comes back, must not put its own identifier in its place.
+static void test_a_claim_after_a_dead_one(void **state)
+{
+    (void)state;
+    list_first(object("demo", OURS("b", "r1", "0", "r1", "1")), MS(0));
+    (void)put("demo-config", "{\"initialize\":\"\",\"howdah.io/claim\":\"" SESSION "\"}", MS(1));
+    const int64_t first = kube_cache_key_revision(&cache, arena, KEY_INITIALIZE, MS(2));
+    assert_true(put("demo-config", "{\"initialize\":\"\",\"howdah.io/claim\":\"cd\"}", MS(3)));
+    (void)put("demo", OURS("b", "r2", "1", "r2", "2"), MS(4));
+    (void)put("demo-config", "{\"initialize\":\"\",\"howdah.io/claim\":\"" SESSION "\"}", MS(5));
+    const int64_t last = kube_cache_key_revision(&cache, arena, KEY_INITIALIZE, MS(6));
+    assert_true(first != 0);
+    assert_int_equal(last, version);
+    assert_true(last > first);
+    // Anything else written beside it changes nothing.
+    (void)put("demo-config",
+              "{\"initialize\":\"\",\"config\":\"{}\",\"howdah.io/claim\":\"" SESSION "\"}", MS(7));
+    assert_int_equal(kube_cache_key_revision(&cache, arena, KEY_INITIALIZE, MS(8)), last);
+}
+
 static void test_members_are_pods(void **state)
 {
     (void)state;
@@ -467,6 +488,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_revisions_of_keys, begin, end),
         cmocka_unit_test_setup_teardown(test_old_news_are_no_news, begin, end),
         cmocka_unit_test_setup_teardown(test_claim_dies_with_its_leader, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_claim_after_a_dead_one, begin, end),
         cmocka_unit_test_setup_teardown(test_members_are_pods, begin, end),
         cmocka_unit_test_setup_teardown(test_leases_mode, begin, end),
     };

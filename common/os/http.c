@@ -23,7 +23,8 @@ struct Http {
     HttpOptions options; // its strings are ours
     Arena *kept;
     CURLM *multi;
-    atomic_bool interrupted;
+    atomic_bool interrupted; // the stream that runs, or the next one
+    atomic_bool ended;       // for good
 };
 
 static void init_curl(void)
@@ -170,7 +171,7 @@ static Instant lookup_end(Deadline deadline)
 static void run(Http *http, Arena *arena, Transfer *transfers, size_t count, Deadline deadline)
 {
     // Nothing may leave when nobody waits for the answer any more.
-    if (deadline_over(clock_system(), deadline)) {
+    if (http_has_ended(http) || deadline_over(clock_system(), deadline)) {
         for (size_t i = 0; i < count; i++)
             if (transfers[i].state != TRANSFER_ENDED)
                 transfer_fail(&transfers[i], ERR_UNAVAILABLE, "not sent, the deadline is over");
@@ -183,7 +184,7 @@ static void run(Http *http, Arena *arena, Transfer *transfers, size_t count, Dea
         const int64_t left = deadline_left_ms(deadline, now());
         if (all_ended(transfers, count))
             return;
-        if (left == 0)
+        if (left == 0 || http_has_ended(http))
             break;
         poll_for(http, transfers, count, left);
     }
@@ -234,7 +235,7 @@ static void run_stream(Http *http, Arena *arena, Transfer *stream, int64_t idle_
     for (;;) {
         resolve_all(http, arena, stream, 1, !instant_before(now(), lookups_until));
         perform(http);
-        if (atomic_exchange(&http->interrupted, false)) {
+        if (atomic_exchange(&http->interrupted, false) || http_has_ended(http)) {
             stream->state = TRANSFER_ENDED;
             stream->ok = true;
         }
@@ -282,4 +283,15 @@ void http_interrupt(Http *http)
 {
     atomic_store(&http->interrupted, true);
     (void)curl_multi_wakeup(http->multi); // lost only if it was not needed
+}
+
+void http_end(Http *http)
+{
+    atomic_store(&http->ended, true);
+    (void)curl_multi_wakeup(http->multi); // lost only if it was not needed
+}
+
+bool http_has_ended(const Http *http)
+{
+    return atomic_load(&http->ended);
 }

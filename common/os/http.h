@@ -98,3 +98,6 @@ bool http_stream(Http *http, const HttpRequest *request, int64_t idle_ms, HttpSi
                  void *context, int *out_status, Error *err) MUST_CHECK;
 // From any thread. If no stream is running, the next one returns at once.
 void http_interrupt(Http *http);
+// From any thread, for good: whatever runs ends at once, and nothing is sent any more.
+void http_end(Http *http);
+bool http_has_ended(const Http *http);

@@ -374,7 +374,7 @@ static bool call_until(KubeClient *client, Call *call)
             return verdict == KUBE_DONE || verdict == KUBE_ABSENT || finish(call, verdict);
         const Error again = {.kind = ERR_UNAVAILABLE};
         retry.at_least_ms = call->wait_ms;
-        if (!retry_again(&retry, &again))
+        if (http_has_ended(client->http) || !retry_again(&retry, &again))
             return finish(call, verdict);
     }
 }

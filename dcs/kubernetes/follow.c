@@ -80,8 +80,7 @@ static void on_state(void *context, bool streaming, Instant since, const char *w
     KubeFollower *follower = context;
     Kube *kube = follower->kube;
     (void)since;
-    if (!streaming)
-        log_debug("store watch interrupted error='%s'", why);
+    (void)why; // the watch has said it
     pthread_mutex_lock(&kube->mutex);
     follower->streaming = streaming;
     pthread_mutex_unlock(&kube->mutex);

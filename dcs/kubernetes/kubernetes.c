@@ -70,7 +70,9 @@ static void stop_threads(Kube *kube)
 {
     if (!kube->watching)
         return;
-    kube_upkeep_stop(kube); // first: it restarts watches
+    for (KubeCollection c = 0; c < COLLECTION_COUNT; c++) // all at once, so that they end together
+        kube_watch_end(kube->followers[c].watch);
+    kube_upkeep_stop(kube); // before they are gone: it restarts them
     for (KubeCollection c = 0; c < COLLECTION_COUNT; c++)
         kube_watch_stop(kube->followers[c].watch);
 }

@@ -42,6 +42,7 @@ struct KubeWatch {
     atomic_bool list_again;     // what we have cannot be continued
     char version[VERSION_SIZE]; // up to which we know all
     bool streaming;
+    char told[sizeof((Error *)0)->text]; // what is refused for good, logged once
 };
 
 // How a stream ended.
@@ -141,8 +142,10 @@ static void on_status(void *context, int status)
     Stream *stream = context;
     stream->status = status;
     stream->last_byte = clock_now(stream->watch->shared->clock);
-    if (status == 200)
-        set_state(stream->watch, true, "");
+    if (status != 200)
+        return;
+    stream->watch->told[0] = '\0';
+    set_state(stream->watch, true, "");
 }
 
 static bool on_bytes(void *context, const char *bytes, size_t length)
@@ -236,6 +239,17 @@ static bool catch_up(KubeWatch *watch, Arena *arena, Deadline deadline, Error *e
     return false;
 }
 
+// Nobody else may notice: what others read and write may well be allowed.
+static void say_refused(KubeWatch *watch, const Error *err)
+{
+    if (err->kind == ERR_INVALID && !str_eq(watch->told, err->text)) {
+        log_warn("store watch refused error='%s'", err->text);
+        (void)copy_text(watch->told, sizeof watch->told, err->text); // the same size
+    } else {
+        log_debug("store watch interrupted error='%s'", err->text);
+    }
+}
+
 // --- the thread
 
 static void wait_ms(KubeWatch *watch, int64_t ms)
@@ -244,7 +258,7 @@ static void wait_ms(KubeWatch *watch, int64_t ms)
     (void)poll(&stop, 1, (int)ms); // interrupted or not, the caller looks at stop
 }
 
-// How long a list may take: short at first, so that stopping does not wait for a dead server.
+// How long a list may take.
 static int64_t patience_ms(int failures)
 {
     const int64_t ms = PATIENCE_MS * (int64_t)(1 + failures);
@@ -277,7 +291,7 @@ static void *watcher(void *context)
         if (ending != ENDED)
             atomic_store(&watch->list_again, true);
         if (ending == BROKEN) {
-            log_debug("store watch interrupted error='%s'", err.text);
+            say_refused(watch, &err);
             set_state(watch, false, err.text);
             kube_client_next_server(&watch->client);
         }
@@ -326,7 +340,7 @@ bool kube_watch_start(const KubeWatchOptions *options, KubeWatch **out, Error *e
     return true;
 }
 
-void kube_watch_stop(KubeWatch *watch)
+void kube_watch_end(KubeWatch *watch)
 {
     if (watch == NULL)
         return;
@@ -334,7 +348,14 @@ void kube_watch_stop(KubeWatch *watch)
     atomic_store(&watch->stop, true);
     const ssize_t written = write(watch->stop_fd, &one, sizeof one);
     (void)written; // it stays readable for good
-    http_interrupt(watch->client.http);
+    http_end(watch->client.http);
+}
+
+void kube_watch_stop(KubeWatch *watch)
+{
+    if (watch == NULL)
+        return;
+    kube_watch_end(watch);
     pthread_join(watch->thread, NULL);
     watch_free(watch);
 }

@@ -41,8 +41,9 @@ typedef struct KubeWatch KubeWatch;
 
 // ERR_UNAVAILABLE: no thread to be had.
 bool kube_watch_start(const KubeWatchOptions *options, KubeWatch **out, Error *err) MUST_CHECK;
-// Waits for the thread: at most the 3 s that a list may take while a server does not answer (longer
-// ones only after several failures). Accepts NULL.
+// Waits for the thread, which has at most a pause between two tries to go. Accepts NULL.
 void kube_watch_stop(KubeWatch *watch);
+// The first half of it, for those who stop several: the thread ends, and is not waited for.
+void kube_watch_end(KubeWatch *watch); // accepts NULL
 // The stream has shown that it is behind, or dead: open another one, from a new list. Any thread.
 void kube_watch_restart(KubeWatch *watch);

@@ -2,10 +2,12 @@
 #include "dcs/kubernetes/watch.h"
 
 #include "common/os/files.h"
+#include "common/os/log.h"
 #include "tests/support/kube_server.h"
 #include "tests/support/test.h"
 
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -280,15 +282,29 @@ static void test_a_connection_that_had_died(void **state)
     expect("list@10 up +c ");
 }
 
-// One that was up and is then refused: the text names the rule.
+static atomic_int warnings;
+
+static void count_warnings(void *context, LogLevel level, const char *line)
+{
+    (void)context;
+    (void)line;
+    atomic_fetch_add(&warnings, level == LOG_WARN ? 1 : 0);
+}
+
+// One that was up and is then refused: the text names the rule, and the log says it, once.
 static void test_a_watch_that_is_forbidden(void **state)
 {
     static const KubeStep steps[] = {LIST("10", "[]"),
                                      {KUBE_STREAMS, NULL, EVENT("BOOKMARK", "", "15")},
                                      {KUBE_ANSWERS, "403 Forbidden", "{}"}};
     (void)state;
+    atomic_store(&warnings, 0);
+    log_capture(count_warnings, NULL);
     start(steps, COUNT_OF(steps));
     expect("list@10 up at@15 down ");
+    assert_true(kube_server_wait(&server, 6));
+    log_capture(NULL, NULL);
+    assert_in_range(atomic_load(&warnings), 1, 2); // the watch, and then the list
     assert_non_null(strstr(seen.why, "forbidden: the role needs {apiGroups: [\"\"], resources: "
                                      "[pods], verbs: [")); // watch, or list by now
 }

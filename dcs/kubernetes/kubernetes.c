@@ -29,8 +29,8 @@ Instant kube_now(const Kube *kube)
 bool kube_op_view(Dcs *dcs, Arena *arena, ClusterView *out)
 {
     Kube *kube = kube_of(dcs);
-    const char *session = kube->session[0] != '\0' ? arena_strdup(arena, kube->session) : NULL;
     pthread_mutex_lock(&kube->mutex);
+    const char *session = kube->session[0] != '\0' ? arena_strdup(arena, kube->session) : NULL;
     const bool known = kube_cache_view(&kube->cache, arena, session, kube_now(kube), out);
     if (known && kube->other_store[0] != '\0')
         out->other_store = arena_strdup(arena, kube->other_store);

@@ -61,6 +61,9 @@ bool kube_bears_leader_label(const KubernetesSettings *settings, const Tree *pod
     const char *role = kube_label(pod, settings->role_label);
     const char *tmp =
         str_empty(settings->tmp_role_label) ? NULL : kube_label(pod, settings->tmp_role_label);
+    // A value that replicas bear too says nothing.
+    if (role != NULL && str_eq(role, settings->follower_label_value))
+        return false;
     return role != NULL ? str_eq(role, settings->leader_label_value) ||
                               str_eq(role, settings->standby_leader_label_value)
                         : str_eq(tmp, "primary");

@@ -2,7 +2,6 @@
 #include "dcs/kubernetes/store.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,9 +109,15 @@ static bool read_leader(Kube *kube, Deadline deadline, LeaderState *out, Instant
     return true;
 }
 
-static void new_session(Kube *kube)
+// False: it is too long to be one of ours.
+static bool set_session(Kube *kube, const char *session)
 {
-    (void)snprintf(kube->session, sizeof kube->session, "%016" PRIx64, rng_next(&kube->rng));
+    pthread_mutex_lock(&kube->mutex);
+    const bool fits = strlen(session) < sizeof kube->session &&
+                      copy_text(kube->session, sizeof kube->session, session);
+    pthread_mutex_unlock(&kube->mutex);
+    kube_raise(kube->upkeep_fd); // labels hang on it
+    return fits;
 }
 
 bool kube_op_open_session(Dcs *dcs, int64_t ttl_ms, const char *resume, Deadline deadline,
@@ -131,11 +136,11 @@ bool kube_op_open_session(Dcs *dcs, int64_t ttl_ms, const char *resume, Deadline
         const bool known = str_eq(resume, kube->session);
         if (!known && (!held || !str_eq(state.session, resume)))
             return error_set(err, ERR_CONFLICT, "session '%.40s' holds nothing any more", resume);
-        if (!known && !copy_text(kube->session, sizeof kube->session, resume))
+        if (!known && !set_session(kube, resume))
             return error_set(err, ERR_CONFLICT, "session '%.40s' is none of ours", resume);
     } else if (kube->session[0] == '\0' || !held || !str_eq(state.session, kube->session)) {
         // Of another ttl alone: what we hold goes on, and its next renewal tells the new one.
-        new_session(kube);
+        (void)set_session(kube, arena_printf(kube->arena, "%016" PRIx64, rng_next(&kube->rng)));
     }
     kube->session_ttl_ms = ttl_ms;
     *out_session = kube->session;
@@ -238,24 +243,6 @@ static bool read_preconditions(Kube *kube, Deadline deadline, Error *err)
                             NULL, err);
 }
 
-// In the step that promotes: the label of a leader that is lost comes off.
-static void strip_loser(Kube *kube, const char *loser)
-{
-    pthread_mutex_lock(&kube->mutex);
-    if (loser != NULL && !str_eq(loser, kube->member))
-        (void)copy_text(kube->loser, sizeof kube->loser, loser); // a pod's name fits
-    pthread_mutex_unlock(&kube->mutex);
-    kube_raise(kube->upkeep_fd);
-}
-
-static const char *last_holder(Kube *kube)
-{
-    pthread_mutex_lock(&kube->mutex);
-    const char *holder = arena_strdup(kube->arena, kube->cache.vacancy.holder);
-    pthread_mutex_unlock(&kube->mutex);
-    return holder;
-}
-
 static bool other_mode_is_used(Kube *kube, Deadline deadline, Error *err)
 {
     if (!kube_look_at_others(kube, &kube->turn, kube->arena, deadline, err))
@@ -293,7 +280,6 @@ bool kube_op_acquire(Dcs *dcs, const AcquireRequest *request, Deadline deadline,
         return error_wrap(err, "acquire");
     if (!read_preconditions(kube, deadline, err))
         return error_wrap(err, "acquire");
-    const char *loser = last_holder(kube);
     Acquire acquire = {.request = request, .stamp = new_stamp(kube)};
     const KubeUpdate update = {.what = "acquire",
                                .role = OBJECT_LEADER,
@@ -307,7 +293,6 @@ bool kube_op_acquire(Dcs *dcs, const AcquireRequest *request, Deadline deadline,
         return error_wrap(err, "acquire");
     *out = (Acquired){.term = acquire.term, .proof = proof_of(kube, sent_at)};
     hold(kube, acquire.term, out->proof.valid_until);
-    strip_loser(kube, loser);
     return true;
 }
 

@@ -20,16 +20,21 @@ char *kube_member_fixed(Arena *arena, const char *json)
     return tree_to_json(arena, fixed, JSON_COMPACT);
 }
 
+bool kube_leads(Kube *kube, Arena *arena)
+{
+    const LeaderState state = kube_cache_leader(&kube->cache, arena);
+    return kube_vacancy_leads(&kube->cache.vacancy, kube_now(kube)) &&
+           str_eq(state.record.leader, kube->member) && str_eq(state.session, kube->session);
+}
+
 // Under the mutex.
 static PodFacts pod_facts(Kube *kube, Arena *arena)
 {
     const Tree *record = NULL;
     Error ignored = {0};
-    const LeaderState state = kube_cache_leader(&kube->cache, arena);
     if (kube->member_text != NULL && !tree_parse_json(arena, kube->member_text, &record, &ignored))
         record = NULL;
-    return (PodFacts){.leader = kube_vacancy_leads(&kube->cache.vacancy, kube_now(kube)) &&
-                                str_eq(state.record.leader, kube->member),
+    return (PodFacts){.leader = kube_leads(kube, arena),
                       .role = tree_get_string(record, "role", NULL),
                       .state = tree_get_string(record, "state", NULL)};
 }
@@ -58,6 +63,8 @@ bool kube_patch_pod(Kube *kube, KubeClient *client, Arena *arena, const char *po
         kube_take_reply(kube, KIND_PODS, pod, &reply);
         return true;
     }
+    if (reply.status == 404)
+        kube_take_reply(kube, KIND_PODS, pod, &reply);
     if (reply.status == 404)
         return error_set(err, ERR_INVALID,
                          "there is no pod '%.80s' in namespace '%.60s': a member's name must be "

@@ -55,8 +55,9 @@ struct Kube {
     int upkeep_fd;    // readable when it has something to do
     atomic_bool stop;
 
-    // The caller's thread alone:
+    // Written by the caller's thread alone, and under the mutex, so that it may read it without:
     char session[20]; // "": none open
+    // The caller's thread alone:
     int64_t session_ttl_ms;
     KubeHold hold;
     Instant member_at;            // when the record was written last
@@ -68,7 +69,6 @@ struct Kube {
     Arena *cache_arena;    // scratch
     KubeCache cache;
     char *member_text; // last record put, NULL: none
-    char loser[256];   // whose role label is to be taken off; "": nobody's
     bool service_due;
     OtherLeader others[3];
     Instant others_at;
@@ -140,6 +140,9 @@ bool kube_claim_initialize(Kube *kube, Deadline deadline, Error *err) MUST_CHECK
 
 bool kube_op_put_member(Dcs *dcs, const char *json, Deadline deadline, Error *err);
 bool kube_op_delete_member(Dcs *dcs, Deadline deadline, Error *err);
+// The leader record that holds is this very session's: a member of our name in another pod is
+// somebody else. Under the mutex.
+bool kube_leads(Kube *kube, Arena *arena);
 // What our pod should bear and does not, by what was put last; NULL: nothing. Under the mutex.
 const Tree *kube_own_labels_missing(Kube *kube, Arena *arena);
 bool kube_patch_pod(Kube *kube, KubeClient *client, Arena *arena, const char *pod,

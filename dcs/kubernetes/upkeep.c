@@ -12,16 +12,20 @@ enum {
     REFUSED_MS = 30000,
     RETRY_MS = 1000,  // after one that failed
     BEHIND_MS = 2000, // a stream that lives has shown a version by then
-    STRIP_TRIES = 3,
+    STRIP_ROUND = 8,  // pods, between two looks at the rest
     SERVICE_MS = 10000,
 };
+
+typedef struct {
+    char text[sizeof((Error *)0)->text]; // "": nothing
+} LabelsTold;
 
 typedef struct {
     Kube *kube;
     Arena *arena;
     Instant told_over_at; // the end of a leader's time that the turn was told of
-    Instant labels_at, service_at;
-    char labels_told[sizeof((Error *)0)->text]; // what is wrong with them, logged once
+    Instant labels_at, strip_at, service_at;
+    LabelsTold labels_told, strip_told;
     bool service_done;
 } Upkeep;
 
@@ -56,40 +60,54 @@ static Instant tell_when_over(Upkeep *upkeep, Instant now)
 
 // --- labels
 
-static bool loser_labels(Upkeep *upkeep, const char *name, const char **out_name)
+// Of a leader that was lost, or of anybody else: while we lead, no other pod bears a leader's
+// label. In the arena; NULL: none.
+static const char *next_loser(Upkeep *upkeep)
 {
     Kube *kube = upkeep->kube;
+    const char *name = NULL;
     pthread_mutex_lock(&kube->mutex);
-    const KubeObject *pod = kube_cache_pod(&kube->cache, name);
-    const LeaderState state = kube_cache_leader(&kube->cache, upkeep->arena);
-    // Not if it has won the lease back meanwhile.
-    const bool bears = pod != NULL && kube_bears_leader_label(&kube->settings, pod->tree) &&
-                       !(kube_vacancy_leads(&kube->cache.vacancy, kube_now(kube)) &&
-                         str_eq(state.record.leader, name));
-    *out_name = arena_strdup(upkeep->arena, name);
+    const bool leads = kube->session[0] != '\0' && kube_leads(kube, upkeep->arena);
+    for (size_t i = 0; leads && name == NULL && i < kube->cache.pod_count; i++) {
+        const KubeObject *pod = kube->cache.pods[i];
+        if (!str_eq(pod->name, kube->member) && kube_bears_leader_label(&kube->settings, pod->tree))
+            name = arena_strdup(upkeep->arena, pod->name);
+    }
     pthread_mutex_unlock(&kube->mutex);
-    return bears;
+    return name;
 }
 
-static void strip_loser(Upkeep *upkeep)
+// What is wrong with labels, logged once; then it is tried again.
+static Instant labels_failed(Upkeep *upkeep, LabelsTold *told, const char *what, const char *pod,
+                             const Error *err)
+{
+    if (!str_eq(told->text, err->text))
+        log_warn("%s pod=%s error='%s'", what, pod, err->text);
+    (void)copy_text(told->text, sizeof told->text, err->text); // the same size
+    const int64_t wait_ms = err->kind == ERR_INVALID ? REFUSED_MS : RETRY_MS;
+    return instant_plus_ms(kube_now(upkeep->kube), wait_ms);
+}
+
+static Instant strip_losers(Upkeep *upkeep, Instant now)
 {
     Kube *kube = upkeep->kube;
-    char name[sizeof kube->loser];
-    pthread_mutex_lock(&kube->mutex);
-    (void)copy_text(name, sizeof name, kube->loser); // the same size
-    kube->loser[0] = '\0';
-    pthread_mutex_unlock(&kube->mutex);
-    const char *pod = NULL;
-    for (int i = 0; i < STRIP_TRIES && name[0] != '\0' && loser_labels(upkeep, name, &pod); i++) {
+    const char *pod = next_loser(upkeep);
+    if (pod != NULL && !is_due(upkeep->strip_at, now))
+        return upkeep->strip_at;
+    for (int i = 0; i < STRIP_ROUND && pod != NULL; i++, pod = next_loser(upkeep)) {
         Error err = {0};
         const Tree *labels = kube_strip_labels(upkeep->arena, &kube->settings);
-        if (kube_patch_pod(kube, &kube->upkeep, upkeep->arena, pod, labels, NULL, brief(kube),
-                           &err))
-            return;
-        log_warn("role label of the former leader stays pod=%s error='%s'", pod, err.text);
-        if (err.kind == ERR_INVALID)
-            return;
+        if (!kube_patch_pod(kube, &kube->upkeep, upkeep->arena, pod, labels, NULL, brief(kube),
+                            &err)) {
+            upkeep->strip_at =
+                labels_failed(upkeep, &upkeep->strip_told,
+                              "role label of a pod that does not lead stays", pod, &err);
+            return upkeep->strip_at;
+        }
+        upkeep->strip_told.text[0] = '\0';
     }
+    upkeep->strip_at = instant_plus_ms(kube_now(kube), RETRY_MS);
+    return pod != NULL ? upkeep->strip_at : (Instant){0};
 }
 
 static Instant keep_own_labels(Upkeep *upkeep, Instant now)
@@ -105,14 +123,11 @@ static Instant keep_own_labels(Upkeep *upkeep, Instant now)
     Error err = {0};
     if (kube_patch_pod(kube, &kube->upkeep, upkeep->arena, kube->member, labels, NULL, brief(kube),
                        &err)) {
-        upkeep->labels_told[0] = '\0';
+        upkeep->labels_told.text[0] = '\0';
         return (Instant){0};
     }
-    if (!str_eq(upkeep->labels_told, err.text))
-        log_warn("labels of our pod not written error='%s'", err.text);
-    (void)copy_text(upkeep->labels_told, sizeof upkeep->labels_told, err.text); // the same size
-    const int64_t wait_ms = err.kind == ERR_INVALID ? REFUSED_MS : RETRY_MS;
-    upkeep->labels_at = instant_plus_ms(kube_now(kube), wait_ms);
+    upkeep->labels_at = labels_failed(upkeep, &upkeep->labels_told, "labels of our pod not written",
+                                      kube->member, &err);
     return upkeep->labels_at;
 }
 
@@ -199,14 +214,13 @@ static Instant mend_streams(Upkeep *upkeep, Instant now)
 static void *run(void *context)
 {
     static Instant (*const jobs[])(Upkeep *, Instant) = {
-        tell_when_over, keep_own_labels, make_service, look_at_others, mend_streams};
+        strip_losers, tell_when_over, keep_own_labels, make_service, look_at_others, mend_streams};
     AUTO(arena_release) Arena *arena = arena_new(ARENA_CAP_DEFAULT);
     Upkeep upkeep = {.kube = context, .arena = arena};
     Kube *kube = context;
     while (!atomic_load(&kube->stop)) {
         Instant next = {0};
         arena_reset(arena);
-        strip_loser(&upkeep);
         for (size_t i = 0; i < COUNT_OF(jobs) && !atomic_load(&kube->stop); i++)
             next = instant_earliest(next, jobs[i](&upkeep, kube_now(kube)));
         if (!atomic_load(&kube->stop))

@@ -15,11 +15,24 @@
 #define TRY_MIN_MS 500
 #define TRY_MAX_MS 2000
 
+void store_refused(Agent *agent, RefusedKind kind, const char *what, const Error *err)
+{
+    char *told = agent->refused_told[kind];
+    if (err->kind != ERR_INVALID || str_eq(told, err->text)) {
+        log_debug("%s error='%s'", what, err->text);
+        return;
+    }
+    log_warn("%s error='%s'", what, err->text);
+    (void)copy_text(told, sizeof agent->refused_told[kind], err->text); // the same size
+}
+
 bool store_outcome(Agent *agent, bool ok, const Error *err)
 {
     // What it refuses for good says nothing either way.
-    if (!ok && err->kind == ERR_INVALID)
+    if (!ok && err->kind == ERR_INVALID) {
+        store_refused(agent, REFUSED_LEASE, "store refuses", err);
         return false;
+    }
     // A refusal is an answer: the store is there.
     const bool answered = ok || err->kind == ERR_CONFLICT;
     if (answered != agent->store_ok) {
@@ -31,8 +44,6 @@ bool store_outcome(Agent *agent, bool ok, const Error *err)
     agent->store_ok = answered;
     if (answered)
         agent->dcs_last_seen_s = clock_wall_us(agent->world.clock) / 1000000;
-    else
-        (void)copy_text(agent->store_error, sizeof agent->store_error, err->text);
     return ok;
 }
 

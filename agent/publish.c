@@ -130,7 +130,7 @@ static void publish_member(Agent *agent)
     Error err = {0};
     // Best effort: whether the store is there is for session and lease to say.
     if (!dcs->ops->put_member(dcs, text, deadline_in(agent->world.clock, 1000), &err)) {
-        log_debug("member record not written error='%s'", err.text);
+        store_refused(agent, REFUSED_MEMBER, "member record not written", &err);
         agent->member_dirty = true;
         agent->member_retry_at = instant_plus_ms(now_of(agent), 500);
         return;

@@ -30,6 +30,9 @@ typedef struct {
     int failures;
 } Lease;
 
+// What is asked of the store, as far as its refusals go: each of them is told for itself.
+typedef enum { REFUSED_LEASE, REFUSED_MEMBER, REFUSED_KEY, REFUSED_COUNT } RefusedKind;
+
 typedef struct {
     Arena *arena;
     Settings settings;
@@ -64,7 +67,7 @@ struct Agent {
     ClusterView view;
     bool view_known;
     bool store_ok;
-    char store_error[240];
+    char refused_told[REFUSED_COUNT][240]; // what the store refused last, logged once
     int64_t dcs_last_seen_s;
     WardenView warden;
     bool warden_seen;
@@ -134,6 +137,9 @@ Instant lease_stop_at(const Agent *agent);
 char *lease_status_text(Agent *agent); // the status record as of now; NULL: nothing to write
 // What a store call's outcome says about the store.
 bool store_outcome(Agent *agent, bool ok, const Error *err);
+// A line in the log for what will never be done (ERR_INVALID: rights, garbage), one for each text;
+// of other failures one at debug level. what: what was not done.
+void store_refused(Agent *agent, RefusedKind kind, const char *what, const Error *err);
 
 // --- fence.c
 LeaseProof lease_capped(const Agent *agent, LeaseProof proof); // by the ttl in force

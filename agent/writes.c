@@ -19,7 +19,9 @@ static bool put(Agent *agent, DcsKey key, const char *value, int64_t expected)
     if (dcs->ops->write(dcs, key, value, expected, d, NULL, &err))
         return true;
     agent->writes_failed = err.kind != ERR_CONFLICT;
-    log_debug("write not done key=%s error='%s'", records_key_name((int)key), err.text);
+    store_refused(
+        agent, REFUSED_KEY,
+        arena_printf(agent->turn_arena, "write not done key=%s", records_key_name((int)key)), &err);
     return false;
 }
 

@@ -1,4 +1,4 @@
-foreach(module peers requests announce told positions)
+foreach(module peers requests announce told positions refused)
   howdah_test(NAME test_${module} SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_${module}.c LIBS agentlib)
 endforeach()
 howdah_test(NAME test_ledger_file LIBS os base SOURCES

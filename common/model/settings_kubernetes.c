@@ -265,6 +265,47 @@ static void check_pod_ip(Findings *findings, const Tree *section, const char *ip
                       "expected an address, found '%.100s'", ip);
 }
 
+static bool is_among(const KubernetesLabels *labels, const char *key)
+{
+    for (size_t i = 0; i < labels->count; i++)
+        if (str_eq(labels->items[i].key, key))
+            return true;
+    return false;
+}
+
+// What selects the cluster's pods has to stay on them as it is; what says the role comes and goes.
+static void check_clashes(Findings *findings, const Tree *section, const KubernetesSettings *k)
+{
+    const struct {
+        const char *setting, *label;
+    } roles[] = {{"role_label", k->role_label}, {"tmp_role_label", k->tmp_role_label}};
+    for (size_t i = 0; i < COUNT_OF(roles); i++) {
+        const char *path = arena_printf(findings->arena, "kubernetes.%s", roles[i].setting);
+        if (is_among(&k->labels, roles[i].label) || str_eq(roles[i].label, k->scope_label))
+            finding_error(findings, tree_get(section, roles[i].setting), path,
+                          "'%.100s' is one of the labels that select the cluster's pods",
+                          roles[i].label);
+    }
+    if (str_eq(k->role_label, k->tmp_role_label))
+        finding_error(findings, tree_get(section, "tmp_role_label"), "kubernetes.tmp_role_label",
+                      "it is role_label: a second label is meant");
+    for (size_t i = 0; i < k->bootstrap_labels.count; i++) {
+        const char *key = k->bootstrap_labels.items[i].key;
+        if (is_among(&k->labels, key) || str_eq(key, k->scope_label) ||
+            str_eq(key, k->role_label) || str_eq(key, k->tmp_role_label))
+            finding_error(
+                findings, tree_get(section, "bootstrap_labels"), "kubernetes.bootstrap_labels",
+                "'%.100s' would be taken off with them: it selects the cluster's pods, or "
+                "says their role",
+                key);
+    }
+    if (str_eq(k->leader_label_value, k->follower_label_value))
+        finding_warning(findings, tree_get(section, "leader_label_value"),
+                        "kubernetes.leader_label_value",
+                        "it is follower_label_value too: no Service can tell the primary from its "
+                        "replicas");
+}
+
 static void read_section(Findings *findings, const Tree *local, const Tree *section,
                          KubernetesSettings *out)
 {
@@ -291,6 +332,7 @@ static void read_section(Findings *findings, const Tree *local, const Tree *sect
         .cacert = str_or(text_at(section, "cacert", NULL), NULL),
         .context = str_or(text_at(section, "context", NULL), NULL),
     };
+    check_clashes(findings, section, out);
     take_out_scope(findings, section, text_at(local, "scope", NULL), out);
     read_ports(findings, section, out);
     read_codes(findings, section, out);

@@ -167,6 +167,20 @@ static const struct {
     {"{etcd3: null, kubernetes: {labels: {a: b}, leader_label_value: 'x y'}}",
      "error: h.yml: line 1: kubernetes.leader_label_value: expected the value of a label (at most "
      "63 letters, digits, '-', '_' and '.'), found 'x y'"},
+    {"{etcd3: null, kubernetes: {labels: {a: b}, role_label: a}}",
+     "error: h.yml: line 1: kubernetes.role_label: 'a' is one of the labels that select the "
+     "cluster's pods"},
+    {"{etcd3: null, kubernetes: {labels: {a: b}, tmp_role_label: cluster-name}}",
+     "error: h.yml: line 1: kubernetes.tmp_role_label: 'cluster-name' is one of the labels that "
+     "select the cluster's pods"},
+    {"{etcd3: null, kubernetes: {labels: {a: b}, tmp_role_label: role}}",
+     "error: h.yml: line 1: kubernetes.tmp_role_label: it is role_label: a second label is meant"},
+    {"{etcd3: null, kubernetes: {labels: {a: b}, bootstrap_labels: {a: b}}}",
+     "error: h.yml: line 1: kubernetes.bootstrap_labels: 'a' would be taken off with them: it "
+     "selects the cluster's pods, or says their role"},
+    {"{etcd3: null, kubernetes: {labels: {a: b}, follower_label_value: primary}}",
+     "kubernetes.leader_label_value: it is follower_label_value too: no Service can tell the "
+     "primary from its replicas"},
     {"{etcd3: null, kubernetes: {labels: {a: b}, namespace: A.b}}",
      "error: h.yml: line 1: kubernetes.namespace: expected the name of a Kubernetes namespace, "
      "found 'A.b'"},

@@ -30,4 +30,12 @@ if(CMAKE_C_COMPILER_ID MATCHES "Clang")
   howdah_fuzz(NAME fuzz_tree_yaml SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_tree_yaml.c
               ROOMS base model LIBS PkgConfig::CJSON PkgConfig::YAML m
               CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/yaml)
+  set(kube_sources)
+  foreach(file answer body cache labels layout object signs vacancy)
+    list(APPEND kube_sources ${CMAKE_SOURCE_DIR}/dcs/kubernetes/${file}.c)
+  endforeach()
+  howdah_fuzz(NAME fuzz_kube SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_kube.c ${kube_sources}
+              ${CMAKE_SOURCE_DIR}/dcs/records.c ${CMAKE_SOURCE_DIR}/dcs/records_member.c
+              ROOMS base model LIBS dcs PkgConfig::CJSON PkgConfig::YAML m
+              CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/kube)
 endif()

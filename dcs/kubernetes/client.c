@@ -258,14 +258,14 @@ static KubeVerdict attempt(KubeClient *client, Call *call, const char *server, i
     HttpReply reply = {0};
     KubeAnswer answer = {0};
     arena_reset(client->scratch);
-    call->wait_ms = 0;
+    call->wait_ms = call->out->asked_wait_ms = 0;
     KubeVerdict verdict = send_request(client, call, server, budget_ms, &reply);
     if (verdict != KUBE_DONE)
         return verdict; // err says why
     call->out->status = reply.status;
     verdict = kube_judge(client->scratch, call->request, &reply, client->shared->codes,
                          client->shared->code_count, &answer);
-    call->wait_ms = answer.wait_ms;
+    call->wait_ms = call->out->asked_wait_ms = answer.wait_ms;
     if (verdict == KUBE_DONE || verdict == KUBE_ABSENT)
         take_reply(call, &answer);
     else if (verdict == KUBE_FORBIDDEN) // it says all about the request

@@ -79,9 +79,10 @@ typedef struct {
 } KubeRequest;
 
 typedef struct {
-    // Of the last answer, 0: none came. This field alone is also written when the call fails.
+    // Of the last answer, 0: none came. These two are also written when the call fails.
     int status;
-    const Tree *body; // in the caller's arena; NULL: 404
+    int64_t asked_wait_ms; // its Retry-After; 0: none
+    const Tree *body;      // in the caller's arena; NULL: 404
     // metadata.resourceVersion: of the object, or of the list. "" if there is none.
     const char *resource_version;
     Instant sent_at; // before the answered request left

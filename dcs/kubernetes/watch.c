@@ -17,6 +17,7 @@
 enum {
     BACKOFF_MS = 100,
     BACKOFF_MAX_MS = 1000,
+    ASKED_MAX_MS = 30000, // of what a server that is too busy asks for
     PATIENCE_MS = 3000,
     PATIENCE_MAX_MS = 10000,
     STEADY_MS = 2000, // a stream that lived this long was no failure
@@ -42,6 +43,7 @@ struct KubeWatch {
     atomic_bool list_again;     // what we have cannot be continued
     char version[VERSION_SIZE]; // up to which we know all
     bool streaming;
+    int64_t asked_wait_ms;               // by the refusal of a list
     char told[sizeof((Error *)0)->text]; // what is refused for good, logged once
 };
 
@@ -218,8 +220,10 @@ static bool list(KubeWatch *watch, Arena *arena, Deadline deadline, Error *err)
     static const Tree nothing = {.kind = TREE_LIST};
     const KubeRequest request = {.method = KUBE_GET, .path = watch->path, .query = watch->query};
     KubeReply reply;
-    if (!kube_call(&watch->client, arena, &request, deadline, &reply, err))
+    if (!kube_call(&watch->client, arena, &request, deadline, &reply, err)) {
+        watch->asked_wait_ms = reply.asked_wait_ms;
         return false;
+    }
     const Tree *items = tree_get(reply.body, "items");
     if (items == NULL || items->kind == TREE_NULL) // Go's empty list
         items = &nothing;
@@ -265,6 +269,15 @@ static int64_t patience_ms(int failures)
     return ms < PATIENCE_MAX_MS ? ms : PATIENCE_MAX_MS;
 }
 
+// Before the next round.
+static int64_t pause_ms(KubeWatch *watch, int attempt)
+{
+    const int64_t own = retry_wait_ms(&watch->client.rng, attempt > 0 ? attempt - 1 : 0, BACKOFF_MS,
+                                      BACKOFF_MAX_MS);
+    const int64_t asked = watch->asked_wait_ms < ASKED_MAX_MS ? watch->asked_wait_ms : ASKED_MAX_MS;
+    return asked > own ? asked : own;
+}
+
 static Ending round_once(KubeWatch *watch, Arena *arena, int failures, Error *err)
 {
     const Deadline deadline = deadline_in(watch->shared->clock, patience_ms(failures));
@@ -285,6 +298,7 @@ static void *watcher(void *context)
         Error err = {0};
         const Instant began = clock_now(watch->shared->clock);
         arena_reset(arena);
+        watch->asked_wait_ms = 0;
         const Ending ending = round_once(watch, arena, failures, &err);
         if (atomic_load(&watch->stop))
             break;
@@ -299,8 +313,7 @@ static void *watcher(void *context)
         const int64_t lived_ms = instant_ms_between(began, clock_now(watch->shared->clock));
         attempt = lived_ms >= STEADY_MS ? 0 : attempt + 1;
         if (attempt > 1 || ending == BROKEN) // the first time, it is opened again at once
-            wait_ms(watch, retry_wait_ms(&watch->client.rng, attempt > 0 ? attempt - 1 : 0,
-                                         BACKOFF_MS, BACKOFF_MAX_MS));
+            wait_ms(watch, pause_ms(watch, attempt));
     }
     return NULL;
 }

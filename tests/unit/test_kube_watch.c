@@ -322,6 +322,20 @@ static void test_lists_that_are_none(void **state)
     assert_int_equal(kube_server_count(&server), 5);
 }
 
+// A server that is too busy for a list says when it may be asked again, and is not asked before.
+static void test_a_list_that_is_put_off(void **state)
+{
+    static const KubeStep steps[] = {{KUBE_ANSWERS, "429 Busy\r\nRetry-After: 4", "{}"},
+                                     LIST("10", "[]"),
+                                     {KUBE_KEEPS, NULL, ""}};
+    (void)state;
+    const Instant before = clock_now(clock_system());
+    start(steps, COUNT_OF(steps));
+    expect("list@10 up ");
+    assert_true(instant_ms_between(before, clock_now(clock_system())) >= 4000);
+    assert_int_equal(kube_server_count(&server), 3);
+}
+
 // Somebody knows that the stream is behind.
 static void test_restart(void **state)
 {
@@ -373,6 +387,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_connection_that_had_died, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_watch_that_is_forbidden, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lists_that_are_none, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_list_that_is_put_off, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_restart, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stopping_while_a_list_hangs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_watch_that_is_not_answered, set_up, tear_down),

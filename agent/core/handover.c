@@ -76,7 +76,8 @@ static Decision decide_stopped(const Facts *f, Decision d)
                                                            : REASON_SWITCHOVER_RELEASE);
     }
     const Instant until = instant_plus_ms(s->task.ended_at, SUCCESSOR_WAIT_MS);
-    if (instant_before(f->now, until))
+    const bool alone = f->peers.count == 0; // nobody is known who could come
+    if (!alone && instant_before(f->now, until))
         return wait_until(d, handover_reason(m), instant_plus_ms(f->now, 50));
     return nobody_follows(f, d);
 }

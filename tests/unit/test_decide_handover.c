@@ -97,6 +97,17 @@ ROW(shutdown_alone)
     w->f.request.shutdown = true;
     w->f.memory.handover = HANDOVER_SHUTDOWN;
 }
+ROW(shutdown_waits_for_a_successor)
+{
+    shutdown_alone(w);
+    w->server.task.ended_at = (Instant){S(999)};
+}
+ROW(shutdown_of_the_only_member)
+{
+    shutdown_waits_for_a_successor(w);
+    w->cluster.member_count = 1;
+    w->f.peers.count = 0;
+}
 ROW(shutdown_replica)
 {
     following(w);
@@ -130,6 +141,8 @@ static const Row rows[] = {
     R(shutdown_leader, KEEP, STOP, SHUTDOWN_HANDOVER),
     R(shutdown_released, RELEASE, NONE, SHUTDOWN_RELEASE),
     R(shutdown_alone, KEEP, NONE, SHUTDOWN_KEEP),
+    R(shutdown_waits_for_a_successor, KEEP, NONE, SHUTDOWN_HANDOVER),
+    R(shutdown_of_the_only_member, KEEP, NONE, SHUTDOWN_KEEP),
     R(shutdown_replica, KEEP, STOP, SHUTDOWN_STOP),
     R(shutdown_terminating, KEEP, STOP, SHUTDOWN_STOP),
     R(shutdown_done, KEEP, NONE, SHUTDOWN_DONE),

@@ -5,6 +5,11 @@
 
 #include "common/base/text.h"
 
+#include <string.h>
+
+// A preference must not cost what an absent leader costs.
+#define ROLLOUT_WAIT_MS 2000
+
 static RaceVerdict no(Reason reason, const char *who)
 {
     return (RaceVerdict){.eligible = false, .reason = reason, .who = who};
@@ -47,6 +52,39 @@ RaceVerdict race_may_stand(const Facts *f, bool manual)
     if (!manual && last > mine.lsn && last - mine.lsn > f->settings->maximum_lag_on_failover)
         return no(REASON_RACE_LAG, NULL);
     return yes;
+}
+
+static int64_t ordinal_of(const char *pod) // -1: none
+{
+    const char *dash = strrchr(pod, '-');
+    int64_t number;
+    return dash && parse_int64(dash + 1, &number) ? number : -1;
+}
+
+// After a handover by former: is one to lead rather than other, because its pod stays longer? A
+// StatefulSet's rollout goes from the highest number down, past those that have the new template;
+// which, if this is one, former does not have (docs/kubernetes.md, "Day by day").
+static bool stays_longer(const Facts *f, const char *former, const char *one, const char *other)
+{
+    const MemberView *was = cluster_member(f->cluster, former);
+    const MemberView *a = cluster_member(f->cluster, one), *b = cluster_member(f->cluster, other);
+    if (!was || !a || !b || !was->revision || !a->revision || !b->revision)
+        return false;
+    const bool a_is_new = !str_eq(a->revision, was->revision);
+    const bool b_is_new = !str_eq(b->revision, was->revision);
+    if (a_is_new != b_is_new)
+        return a_is_new;
+    const int64_t number = ordinal_of(one);
+    return !a_is_new && number >= 0 && number < ordinal_of(other);
+}
+
+// Of those that hold all of the last leader's WAL one is waited for, but not for long.
+static bool makes_way(const Facts *f, const PeerAnswer *p)
+{
+    const Vacancy *v = &f->cluster->vacancy;
+    return v->kind == VACANCY_RELEASED && v->holder && !str_ieq(p->name, v->holder) && p->running &&
+           instant_ms_between(v->since, f->now) < ROLLOUT_WAIT_MS &&
+           stays_longer(f, v->holder, p->name, f->settings->name);
 }
 
 // A peer that could itself win, and so has a say about our position.
@@ -98,6 +136,9 @@ RaceVerdict race_judge(const Facts *f, bool manual)
         if (order == 0 && p->failover_priority > f->settings->tags.failover_priority &&
             !str_ieq(p->name, former))
             return no(REASON_RACE_PRIORITY, p->name);
+        if (order == 0 && p->failover_priority == f->settings->tags.failover_priority &&
+            makes_way(f, p))
+            return no(REASON_RACE_ROLLOUT, p->name);
     }
     return yes;
 }
@@ -139,7 +180,9 @@ const PeerAnswer *race_successor(const Facts *f, const char *name, Lsn at_least)
         if (p->position.timeline != 0 && mine.timeline != 0 &&
             p->position.timeline != mine.timeline)
             continue; // it does not follow our branch
-        if (!best || p->position.lsn > best->position.lsn)
+        if (!best || p->position.lsn > best->position.lsn ||
+            (p->position.lsn == best->position.lsn &&
+             stays_longer(f, f->settings->name, p->name, best->name)))
             best = p;
     }
     return best;

@@ -39,7 +39,8 @@ typedef struct {
     bool checkpoint_pending; // checkpoint_after_promote: false
     bool pending_restart;
     Tags tags;
-    const Tree *data; // the whole record; never NULL, empty map if it was garbage
+    const char *revision; // of the template that its pod was made from; NULL: no StatefulSet's pod
+    const Tree *data;     // the whole record; never NULL, empty map if it was garbage
 } MemberView;
 
 typedef struct {

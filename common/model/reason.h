@@ -42,6 +42,7 @@
     X(RACE_NOT_ELIGIBLE_TAG, "nofailover is set")                                                  \
     X(RACE_BEHIND, "another member is ahead")                                                      \
     X(RACE_PRIORITY, "another member as far has a higher failover_priority")                       \
+    X(RACE_ROLLOUT, "another member is as far, and a rollout comes to its pod later or never")     \
     X(RACE_PRIMARY_ALIVE, "another member runs as primary")                                        \
     X(RACE_LAG, "too far behind the last leader (maximum_lag_on_failover)")                        \
     X(RACE_DIVERGED, "our WAL is not part of the cluster's history")                               \

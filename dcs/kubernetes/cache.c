@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LABEL_REVISION "controller-revision-hash" // Kubernetes: on the pods of a StatefulSet
+
 KubeKind kube_collection_kind(KubernetesObjects mode, KubeCollection collection)
 {
     switch (collection) {
@@ -438,6 +440,19 @@ static void add_members(const KubeCache *cache, Arena *arena, const char *sessio
     }
 }
 
+// A member's record does not say it, its pod does.
+static void add_revisions(const KubeCache *cache, Arena *arena, ClusterView *view)
+{
+    MemberView *members = ARENA_ARRAY(arena, MemberView, view->member_count);
+    for (size_t i = 0; i < view->member_count; i++) {
+        members[i] = view->members[i];
+        const KubeObject *pod = kube_cache_pod(cache, members[i].name);
+        if (pod != NULL)
+            members[i].revision = arena_strdup(arena, kube_label(pod->tree, LABEL_REVISION));
+    }
+    view->members = members;
+}
+
 bool kube_cache_view(const KubeCache *cache, Arena *arena, const char *session, Instant now,
                      ClusterView *out)
 {
@@ -457,6 +472,7 @@ bool kube_cache_view(const KubeCache *cache, Arena *arena, const char *session, 
                          .vacancy = kube_vacancy_at(&cache->vacancy, now)};
     out->vacancy.holder = arena_strdup(arena, out->vacancy.holder);
     records_parse(arena, raw, count, kube_cache_revision(cache), out);
+    add_revisions(cache, arena, out);
     if (out->leader.mod_revision == 0) // what an acquire has to pass over
         out->leader.mod_revision = cache->leader_revision;
     return true;

@@ -18,11 +18,12 @@ typedef struct {
     uint64_t seed;
     int members;                             // 0: 3
     int ttl_s, loop_wait_s, retry_timeout_s; // 0: 30, 10, 10
-    const char *dynamic;           // more of the dynamic configuration, JSON map; NULL: none
-    const char *tags[MEMBERS_MAX]; // JSON map; NULL: none
-    bool no_rewind;                // use_pg_rewind: false
-    bool remove_diverged;          // remove_data_directory_on_diverged_timelines
-    int lost_reply_permille;       // of the store's replies
+    const char *dynamic;                // more of the dynamic configuration, JSON map; NULL: none
+    const char *tags[MEMBERS_MAX];      // JSON map; NULL: none
+    const char *revisions[MEMBERS_MAX]; // of their pods' templates; NULL: none
+    bool no_rewind;                     // use_pg_rewind: false
+    bool remove_diverged;               // remove_data_directory_on_diverged_timelines
+    int lost_reply_permille;            // of the store's replies
     int slow_permille;  // of the store's replies, that come late, up to past every deadline
     bool quiet_clients; // nobody writes
     bool twins;         // the last member bears the name of the one before it

@@ -34,6 +34,16 @@ static bool done(Mail *reply)
 
 // --- reading
 
+static void add_revisions(const Sim *sim, Arena *arena, ClusterView *view)
+{
+    MemberView *members = ARENA_ARRAY(arena, MemberView, view->member_count);
+    for (size_t i = 0; i < view->member_count; i++) {
+        members[i] = view->members[i];
+        members[i].revision = sim->options.revisions[members[i].name[0] - 'a'];
+    }
+    view->members = members;
+}
+
 static bool op_view(Dcs *base, Arena *arena, ClusterView *out)
 {
     AgentProc *proc = proc_of(base);
@@ -43,7 +53,10 @@ static bool op_view(Dcs *base, Arena *arena, ClusterView *out)
     if (dcs->watching && dcs->seen == proc->sim->store.log_count && store_reachable(proc))
         etcd_cache_note_revision(&dcs->cache, dcs->cache.revision, dcs->cache.cluster_id,
                                  host_now(proc->member));
-    return etcd_cache_view(&dcs->cache, arena, out);
+    if (!etcd_cache_view(&dcs->cache, arena, out))
+        return false;
+    add_revisions(proc->sim, arena, out);
+    return true;
 }
 
 static void apply_read(Sim *sim, Mail *mail)
@@ -71,6 +84,7 @@ static bool op_refresh(Dcs *base, Arena *arena, Deadline deadline, ClusterView *
     }
     mail_free(proc->sim, reply);
     (void)etcd_cache_view(&proc->dcs.cache, arena, out); // filled by now
+    add_revisions(proc->sim, arena, out);
     return true;
 }
 

@@ -334,6 +334,35 @@ static void test_failover_priority(void **state)
     }
 }
 
+// A rollout has replaced one pod; when its turn comes to the leader that one leads, and if it
+// cannot the others do not wait for it long.
+static void test_rollout(void **state)
+{
+    (void)state;
+    FOR_SEEDS(seed, 40)
+    {
+        AUTO(sim_release)
+        Sim *sim = settled((SimOptions){.members = 4, .revisions = {"1", "1", "1", "2"}}, seed);
+        if (sim_leader(sim) == 3) {
+            sim_request(sim, 3, API_SWITCHOVER, "{\"leader\":\"d\",\"candidate\":\"a\"}");
+            EXPECT(sim, sim_run_until_at(sim, another_primary, 3, SECONDS(15)));
+            EXPECT(sim, sim_run_until(sim, sim_settled, SECONDS(30)));
+        }
+        const int leader = sim_leader(sim);
+        sim_writes(sim, false);
+        EXPECT(sim, sim_run(sim, SECONDS(2)));
+        const uint64_t gap = sim_unavailable_ms(sim);
+        if (seed % 4 == 0)
+            sim_cut_store(sim, 3, true); // it answers the others, and hears nothing
+        sim_terminate(sim, leader);
+        EXPECT(sim, sim_run_until_at(sim, another_primary, leader, SECONDS(10)));
+        EXPECT(sim, (sim_primary(sim) == 3) == (seed % 4 != 0));
+        EXPECT(sim, sim_unavailable_ms(sim) - gap < (seed % 4 ? 2000 : 4500));
+        heals(sim);
+        EXPECT(sim, sim_lost_commits(sim) == 0);
+    }
+}
+
 // A change of the cluster's configuration reaches everybody, and shorter timers hold.
 static void test_config_change(void **state)
 {
@@ -376,6 +405,7 @@ int main(void)
         cmocka_unit_test(test_restart),
         cmocka_unit_test(test_nofailover),
         cmocka_unit_test(test_failover_priority),
+        cmocka_unit_test(test_rollout),
         cmocka_unit_test(test_config_change),
     };
     return run_scenarios(tests, COUNT_OF(tests));

@@ -84,6 +84,80 @@ ROW(priority_of_former_leader)
     priority(w);
     w->cluster.vacancy.holder = "c";
 }
+// b, whose pod was made from another template than the new one, has handed over; a and c are
+// equally far.
+static void rollout(World *w, const char *ours, const char *theirs)
+{
+    racing(w);
+    w->cluster.vacancy.kind = VACANCY_RELEASED;
+    w->members[1].revision = "old";
+    w->members[0].revision = ours;
+    w->members[2].revision = theirs;
+}
+ROW(rollout_has_passed_the_other)
+{
+    rollout(w, "old", "new");
+}
+ROW(rollout_has_passed_us)
+{
+    rollout(w, "new", "old");
+}
+ROW(rollout_has_passed_both)
+{
+    rollout(w, "new", "new");
+}
+ROW(rollout_unknown)
+{
+    rollout(w, NULL, "new");
+}
+ROW(rollout_has_passed_one_that_lags)
+{
+    rollout_has_passed_the_other(w);
+    w->answers[1].position.lsn--;
+}
+ROW(rollout_has_passed_one_of_less_priority)
+{
+    rollout_has_passed_the_other(w);
+    w->settings.tags.failover_priority = 2;
+}
+ROW(rollout_has_passed_one_that_is_late)
+{
+    rollout_has_passed_the_other(w);
+    w->cluster.vacancy.since = (Instant){S(998)};
+}
+ROW(rollout_is_no_matter_after_a_crash)
+{
+    rollout_has_passed_the_other(w);
+    w->cluster.vacancy.kind = VACANCY_EXPIRED;
+}
+ROW(rollout_is_no_matter_to_a_candidate)
+{
+    rollout_has_passed_the_other(w);
+    w->cluster.failover = (FailoverView){.candidate = "a", .mod_revision = 60};
+}
+static void numbered(World *w, const char *ours, const char *theirs)
+{
+    rollout(w, "old", "old");
+    w->settings.name = w->members[0].name = ours;
+    w->answers[1].name = w->members[2].name = theirs;
+}
+ROW(rollout_comes_to_us_first)
+{
+    numbered(w, "p-10", "p-9");
+}
+ROW(rollout_comes_to_the_other_first)
+{
+    numbered(w, "p-9", "p-10");
+}
+ROW(rollout_is_no_matter_to_the_former_leader)
+{
+    numbered(w, "p-10", "p-9");
+    w->cluster.vacancy.holder = "p-9";
+}
+ROW(rollout_knows_no_numbers)
+{
+    numbered(w, "p-x", "p");
+}
 ROW(primary_alive)
 {
     racing(w);
@@ -205,6 +279,19 @@ static const Row rows[] = {
     R(dead_branch_peer, ACQUIRE, NONE, RACE_WON),
     R(priority, KEEP, NONE, RACE_PRIORITY),
     R(priority_of_former_leader, ACQUIRE, NONE, RACE_WON),
+    R(rollout_has_passed_the_other, KEEP, NONE, RACE_ROLLOUT),
+    R(rollout_has_passed_us, ACQUIRE, NONE, RACE_WON),
+    R(rollout_has_passed_both, ACQUIRE, NONE, RACE_WON),
+    R(rollout_unknown, ACQUIRE, NONE, RACE_WON),
+    R(rollout_has_passed_one_that_lags, ACQUIRE, NONE, RACE_WON),
+    R(rollout_has_passed_one_of_less_priority, ACQUIRE, NONE, RACE_WON),
+    R(rollout_has_passed_one_that_is_late, ACQUIRE, NONE, RACE_WON),
+    R(rollout_is_no_matter_after_a_crash, ACQUIRE, NONE, RACE_WON),
+    R(rollout_is_no_matter_to_a_candidate, ACQUIRE, NONE, FAILOVER_MANUAL),
+    R(rollout_comes_to_us_first, KEEP, NONE, RACE_ROLLOUT),
+    R(rollout_comes_to_the_other_first, ACQUIRE, NONE, RACE_WON),
+    R(rollout_is_no_matter_to_the_former_leader, ACQUIRE, NONE, RACE_WON),
+    R(rollout_knows_no_numbers, ACQUIRE, NONE, RACE_WON),
     R(primary_alive, KEEP, NONE, RACE_PRIMARY_ALIVE),
     R(lag, KEEP, NONE, RACE_LAG),
     R(diverged, KEEP, NONE, RACE_DIVERGED),

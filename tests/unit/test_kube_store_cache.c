@@ -443,6 +443,15 @@ static void test_members_are_pods(void **state)
     assert_null(view.members[1].session);
     assert_int_equal(view.members[1].xlog_location, 6);
     assert_null(view.members[2].howdah); // never touched by anybody
+    assert_null(view.members[2].revision);
+    (void)kube_cache_put(
+        &cache, arena, KIND_PODS,
+        json(arena_printf(arena,
+                          "{\"metadata\":{\"name\":\"c\",\"resourceVersion\":\"%" PRId64
+                          "\",\"labels\":{\"controller-revision-hash\":\"demo-5d4\"}}}",
+                          ++version)),
+        MS(5));
+    assert_string_equal(view_at(MS(5)).members[2].revision, "demo-5d4");
     assert_true(kube_cache_remove(&cache, arena, KIND_PODS, "b", 0, MS(6)));
     assert_int_equal(view_at(MS(7)).member_count, 2);
 }

@@ -15,10 +15,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.join(HERE, "..", "..")
 
 CLONE_NEWNET = 0x40000000
-# What stands in for the images that the manifests name; and 1.20 knows a disruption budget by its beta name.
+# What stands in for the images that the manifests name; and 1.20 knows a disruption budget by its beta name, and no
+# grace of a probe's own.
 REPLACED = [("image: howdah:0.1.0", "image: localhost/howdah:lab"),
             ("image: postgres:15-bookworm", "image: localhost/postgres:lab"),
-            ("apiVersion: policy/v1\n", "apiVersion: policy/v1beta1\n")]
+            ("apiVersion: policy/v1\n", "apiVersion: policy/v1beta1\n"),
+            ("          terminationGracePeriodSeconds: 10 # one that hangs does not hear of it; Kubernetes 1.25 and later\n", "")]
 
 
 def wait_for(what, condition, timeout, every=0.1):

@@ -151,6 +151,7 @@ static const Option demote_options[] = {
     END,
 };
 static const Option promote_options[] = {FORCE_OPTION, END};
+static const Option doctor_options[] = {FORMAT_OPTION, END};
 static const Option explain_options[] = {
     {.kind = OPTION_INTEGER,
      .id = OPT_NUMBER,
@@ -188,6 +189,13 @@ static const Command commands[] = {
      NULL,
      demote_options,
      run_demote_cluster},
+    {"doctor",
+     "Look for what is wrong with an installation, and tell how to mend it",
+     {CLUSTER_OPTIONAL},
+     NULL,
+     doctor_options,
+     run_doctor,
+     .error_status = 2},
     {"dsn",
      "Generate a dsn for the provided member, defaults to a dsn of the leader",
      {CLUSTER_OPTIONAL},

@@ -30,6 +30,7 @@ struct Ctl {
     // --- what came of it
     bool rest_failed; // a member refused, or did not answer
     bool aborted;     // end of input at a prompt: "Aborted!" instead of an error
+    bool found_wrong; // doctor has found something
 };
 
 // One file a group of commands; main.c has the table.
@@ -45,6 +46,7 @@ CommandRun run_version;                             // version.c
 CommandRun run_remove;                              // remove.c
 CommandRun run_demote_cluster, run_promote_cluster; // standby.c
 CommandRun run_explain;                             // explain.c
+CommandRun run_doctor;                              // doctor.c
 
 // Notes that a member refused; always returns true, so that a command can end with it.
 bool ctl_rest_failed(Ctl *ctl);

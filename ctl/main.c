@@ -1,7 +1,7 @@
 // howdahctl: patronictl's verbs and output, over the store or over any member's REST API.
 //
-// Exit status (docs/howdahctl.md): 0 done, 1 failed, 2 wrong usage. Called as patronictl, a
-// member's refusal exits 0 as it does there.
+// Exit status (docs/howdahctl.md): 0 done, 1 failed, 2 wrong usage, or a doctor that could not
+// work. Called as patronictl, a member's refusal exits 0 as it does there.
 #include "ctl/commands.h"
 #include "ctl/connect.h"
 
@@ -31,13 +31,15 @@ static int run_command(Ctl *ctl, const Args *args)
     const bool ok = ctl_open(ctl, args, &err) && args->command->run(ctl, args, &err);
     ctl_close(ctl);
     fflush(stdout);
+    if (ok && ctl->found_wrong)
+        return EXIT_FAILED;
     if (ok)
         return ctl->rest_failed && !ctl->as_patronictl ? EXIT_FAILED : EXIT_DONE;
     if (ctl->aborted)
         fputs("Aborted!\n", stderr);
     else
         fprintf(stderr, "Error: %s\n", err.text);
-    return EXIT_FAILED;
+    return args->command->error_status != 0 ? args->command->error_status : EXIT_FAILED;
 }
 
 int main(int argc, char *argv[])

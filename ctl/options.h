@@ -100,6 +100,7 @@ struct Command {
     const char *const *actions; // of WORD_ACTION
     const Option *options;      // ended by OPTION_END; NULL: none
     CommandRun *run;
+    int error_status; // exit status of an error; 0: 1, as of all but one
 };
 
 typedef struct {

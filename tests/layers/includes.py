@@ -23,7 +23,7 @@ ROOMS = [
     (["dcs/open.c"], [BASE, MODEL, OS, DCS, "dcs/kubernetes/kubernetes.h", "dcs/kubernetes/announce.h"], []),
     (["dcs/*"], [BASE, MODEL, OS, DCS], [CJSON, *RESOLV]),
     (["dcs/kubernetes/*"], [BASE, MODEL, OS, "dcs/dcs.h", "dcs/announce.h", "dcs/records.h",
-                            "dcs/kubernetes/*.h"], []),
+                            "dcs/probe.h", "dcs/kubernetes/*.h"], []),
     (["agent/core/*"], [BASE, MODEL, "agent/core/*.h"], []),
     (["agent/postgres/*"], [BASE, MODEL, OS, "agent/postgres/*.h"], [PQ]),
     (WARDEN_CLIENT, [BASE, OS, "agent/warden/protocol.h", *WARDEN_CLIENT], []),
@@ -32,6 +32,8 @@ ROOMS = [
                           "agent/warden/data_dir.h", "agent/warden/fence_rules.h",
                           "agent/warden/proc_parse.h"], []),
     (["api/*"], [BASE, MODEL, OS, "api/*.h"], [MHD, GNUTLS, CJSON]),
+    # doctor_warden.c speaks to a warden as far as one can without being its agent.
+    (["ctl/doctor_warden.c"], [BASE, MODEL, OS, "agent/warden/protocol.h", "ctl/*.h"], []),
     (["ctl/*"], [BASE, MODEL, IO, OS, DCS, "ctl/*.h"], [CJSON, YAML, PQ]),
     # Wires everything up, by the interfaces.
     (["agent/*"], [BASE, MODEL, IO, OS, "agent/*.h", "agent/core/decide.h", "agent/core/facts.h",

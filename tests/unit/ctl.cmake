@@ -20,3 +20,9 @@ endforeach()
 add_test(NAME patronictl_list COMMAND ${CMAKE_SOURCE_DIR}/tests/interop/patronictl_list.sh)
 set_tests_properties(patronictl_list PROPERTIES LABELS interop TIMEOUT 1800 SKIP_RETURN_CODE 77
   ENVIRONMENT "HOWDAH_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+
+foreach(module kube server machine)
+  howdah_test(NAME test_doctor_${module} LIBS ctl_lib
+              SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_doctor_${module}.c
+                      ${CMAKE_SOURCE_DIR}/tests/unit/test_doctor_world.c)
+endforeach()

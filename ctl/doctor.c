@@ -64,6 +64,9 @@ bool run_doctor(Ctl *ctl, const Args *args, Error *err)
     if (ctl->api_url != NULL)
         return error_set(err, ERR_INVALID,
                          "doctor looks at the store itself, not through a member: leave out --api");
+    if (!ctl->has_settings)
+        return error_set(err, ERR_INVALID,
+                         "no settings: give an agent's file, or one of howdahctl's (-c)");
     const char *scope = args_word(args, 0);
     if (scope == NULL && !ctl_default_scope(ctl, &scope, err))
         return false;

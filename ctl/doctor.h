@@ -117,7 +117,7 @@ typedef struct {
 typedef struct {
     Arena *arena; // for what checks say
     const char *scope;
-    const char *path;         // of the settings; NULL: none was named
+    const char *path;         // of the settings; NULL: the environment
     StringList findings;      // of the validator
     bool is_agents;           // the settings are those of an agent
     bool usable;              // and it would start with them
@@ -217,7 +217,8 @@ const char *object_name(const Tree *object); // metadata.name, ""
 const Tree *object_labels(const Tree *object);
 // Every key of the selector has the same value among the labels. An empty selector selects nothing.
 bool selector_fits(const Tree *selector, const Tree *labels);
-// "howdahctl edit-config --force -p NAME=VALUE CLUSTER", and what makes it take effect.
+// What sets a parameter of PostgreSQL, where it is set now: the cluster's configuration (howdahctl
+// edit-config …), the member's own settings, or ALTER SYSTEM; and what makes it take effect.
 const char *mend_parameter(const DoctorFacts *facts, const char *name, const char *value,
                            bool restart);
 const char *join_names(Arena *arena, const StringList *names); // "a, b"

@@ -37,10 +37,13 @@ static Deadline within(const Gather *g, int64_t ms)
 
 // --- settings
 
-static const char *settings_path(const char *given)
+// The file that most of it comes from; NULL: the environment alone.
+static const char *settings_path(const Tree *local)
 {
-    const char *path = str_or(given, getenv("HOWDAHCTL_CONFIG_FILE"));
-    return str_or(path, getenv("PATRONICTL_CONFIG_FILE"));
+    for (size_t i = 0; i < local->count; i++)
+        if (local->entries[i].value->file != NULL)
+            return local->entries[i].value->file;
+    return NULL;
 }
 
 // As an agent would read them, with what `howdah --validate-config` would say.
@@ -48,14 +51,14 @@ static void read_settings(Gather *g, const char *given)
 {
     DoctorFacts *f = g->f;
     const SettingsSource source = {.path = given, .for_ctl = true};
-    const Tree *local = NULL;
+    const Tree *local = g->ctl->settings.local, *same = NULL; // --dcs-url is applied to the first
     SettingsNotes notes = {0};
     Error err = {0};
     Settings *settings = ARENA_NEW(f->arena, Settings);
     f->settings = &g->ctl->settings;
-    f->path = settings_path(given);
-    if (!settings_read_local(f->arena, &source, &local, &notes, &err))
+    if (!settings_read_local(f->arena, &source, &same, &notes, &err))
         return; // it has been read just now
+    f->path = settings_path(same);
     f->is_agents = tree_get(local, "postgresql") != NULL;
     if (!f->is_agents)
         return;
@@ -66,11 +69,9 @@ static void read_settings(Gather *g, const char *given)
 }
 
 // Again, with the cluster's configuration, as the agent has it in force.
-static void apply_dynamic(Gather *g, const char *given)
+static void apply_dynamic(Gather *g)
 {
     DoctorFacts *f = g->f;
-    const SettingsSource source = {.path = given, .for_ctl = true};
-    const Tree *local = NULL;
     SettingsNotes unused = {0}, notes = {0};
     Error err = {0};
     Settings *settings = ARENA_NEW(f->arena, Settings);
@@ -78,9 +79,8 @@ static void apply_dynamic(Gather *g, const char *given)
         return;
     (void)settings_check_dynamic(f->arena, f->view->config, &notes); // the findings say it
     f->dynamic_findings = notes.warnings;
-    if (f->usable && settings_read_local(f->arena, &source, &local, &unused, &err) &&
-        settings_build(f->arena, local, f->view->config, f->view->config_revision,
-                       cluster_is_all_howdah(f->view), 0, false, settings, &unused, &err))
+    if (settings_build(f->arena, f->settings->local, f->view->config, f->view->config_revision,
+                       cluster_is_all_howdah(f->view), 0, !f->usable, settings, &unused, &err))
         f->settings = settings;
 }
 
@@ -255,7 +255,7 @@ void doctor_gather(Ctl *ctl, const char *config, const char *scope, DoctorFacts 
     Gather g = {.ctl = ctl, .f = out, .all = deadline_in(ctl->clock, ALL_MS)};
     read_settings(&g, config);
     read_view(&g);
-    apply_dynamic(&g, config);
+    apply_dynamic(&g);
     if (out->settings->store == STORE_KUBERNETES)
         gather_kubernetes(out, ctl->clock, ctl->resolver, g.all);
     else

@@ -28,6 +28,24 @@ static bool is_on(const DoctorFacts *f, const char *name)
     return str_eq(setting(f, name), "on");
 }
 
+const char *mend_parameter(const DoctorFacts *facts, const char *name, const char *value,
+                           bool restart)
+{
+    Arena *arena = facts->arena;
+    const Tree *own = tree_path(facts->settings->local, "postgresql.parameters");
+    const char *restart_all = arena_printf(arena, "howdahctl restart %s --pending", facts->scope);
+    if (str_ends(tree_get_string(setting_row(facts, name), "file", ""), "/postgresql.auto.conf"))
+        return arena_printf(arena, "ALTER SYSTEM RESET %s; SELECT pg_reload_conf()%s%s", name,
+                            restart ? "\n" : "", restart ? restart_all : "");
+    if (tree_get(own, name) != NULL)
+        return arena_printf(
+            arena, "postgresql.parameters.%s: %s in the settings of each member, then\n%s", name,
+            value,
+            restart ? restart_all : arena_printf(arena, "howdahctl reload %s", facts->scope));
+    return arena_printf(arena, "howdahctl edit-config --force -p %s=%s %s%s%s", name, value,
+                        facts->scope, restart ? "\n" : "", restart ? restart_all : "");
+}
+
 void check_connection(const DoctorFacts *f, DoctorReport *r)
 {
     const char *user = str_or(f->settings->postgresql.superuser.username, "?");

@@ -130,13 +130,3 @@ const char *join_names(Arena *arena, const StringList *names)
         text_addf(&text, "%s%s", i == 0 ? "" : ", ", names->items[i]);
     return text.data;
 }
-
-const char *mend_parameter(const DoctorFacts *facts, const char *name, const char *value,
-                           bool restart)
-{
-    const char *edit = arena_printf(facts->arena, "howdahctl edit-config --force -p %s=%s %s", name,
-                                    value, facts->scope);
-    return restart ? arena_printf(facts->arena, "%s\nhowdahctl restart %s --pending", edit,
-                                  facts->scope)
-                   : edit;
-}

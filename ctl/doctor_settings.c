@@ -47,7 +47,7 @@ void check_timers(const DoctorFacts *f, DoctorReport *r)
                   retry = seconds_of(dynamic, "retry_timeout", 10);
     const int64_t ttl_used = s->ttl_ms / MS_PER_S, loop_used = s->loop_wait_ms / MS_PER_S,
                   retry_used = s->retry_timeout_ms / MS_PER_S;
-    if (!f->is_agents || !f->usable) {
+    if (f->is_agents && !f->usable) {
         doctor_skipped(r,
                        "what an agent makes of ttl %" PRId64 ", loop_wait %" PRId64
                        ", retry_timeout %" PRId64 " depends on its settings",

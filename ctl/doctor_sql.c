@@ -139,7 +139,8 @@ static Known ask(Session *s, const char *rows)
 }
 
 static const char settings_sql[] =
-    "SELECT name, setting, unit, pending_restart, source FROM pg_settings WHERE pending_restart OR "
+    "SELECT name, setting, pending_restart, coalesce(sourcefile, '') AS file FROM pg_settings "
+    "WHERE pending_restart OR "
     "name IN ('wal_level', 'max_wal_senders', 'max_replication_slots', 'max_connections', "
     "'wal_log_hints', 'data_checksums', 'hot_standby', 'archive_mode', 'archive_command', "
     "'archive_library', 'fsync', 'full_page_writes', 'synchronous_commit', 'listen_addresses', "

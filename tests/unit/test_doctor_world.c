@@ -189,8 +189,8 @@ static const Settings *settings_of(const Tree *document, DoctorFacts *f)
     SettingsNotes notes = {0};
     Error err = {0};
     const Tree *dynamic = tree_path(document, "view.config");
-    if (!settings_build(world_arena, tree_get(document, "agent"), dynamic, 1, true, 15, false,
-                        settings, &notes, &err)) {
+    if (!settings_build(world_arena, tree_get(document, "agent"), dynamic, 1, true, 15,
+                        !f->is_agents, settings, &notes, &err)) {
         f->findings = notes.warnings;
         memset(settings, 0, sizeof *settings);
         return settings;

@@ -121,6 +121,23 @@ def cluster_settings(cluster):
         x for x in look(cluster)[1] if x["Check"] == "timers" and x["Status"] != "ok"], 20, every=0.5)
 
 
+def inside(cluster):
+    """What is seen of the pod itself: the warden's socket, and a volume whose storage has been restored."""
+    leader = cluster.primary()
+    place = cluster.lab.volume(leader, "howdah")
+    os.rename(f"{place}/warden.sock", f"{place}/hidden.sock")
+    try:
+        expect(cluster, "warden", "No such file", "--socket SOCKET")
+    finally:
+        os.rename(f"{place}/hidden.sock", f"{place}/warden.sock")
+    data = f"/proc/{cluster.pid(leader, 'postgres', 'postgres', '-D')}/cwd/"
+    os.chmod(data, 0o2770)
+    try:
+        expect(cluster, "data directory", "permissions 2770", "OnRootMismatch")
+    finally:
+        os.chmod(data, 0o700)
+
+
 def from_outside(cluster):
     """With a kubeconfig and howdahctl's own settings: it is the agents' account that is asked about."""
     lab = cluster.lab
@@ -146,12 +163,33 @@ def test_a_cluster_with_one_thing_wrong_at_a_time():
         cluster = Cluster(lab).deploy()
         wait_for("everybody streams", cluster.streaming, 90, every=0.5)
         began = time.monotonic()
+        print(cluster.ctl("doctor", pod=cluster.primary(), check=False), flush=True)
         expect_healthy(cluster)
         replica = next(p for p in cluster.pods if p != cluster.primary())
         expect_healthy(cluster, replica)
         for step in (rights, services, labels, other_store, cluster_settings,
-                     from_outside):
+                     inside, from_outside):
             step(cluster)
             print(f"{step.__name__}: after {time.monotonic() - began:.0f} s", flush=True)
         wait_for("everybody streams", cluster.streaming, 60, every=0.5)
+        expect_healthy(cluster)
+
+
+def test_a_cluster_kept_in_endpoints():
+    with Lab("node", IMAGES) as lab:
+        cluster = Cluster(lab, size=2).deploy(store="endpoints")
+        wait_for("everybody streams", cluster.streaming, 90, every=0.5)
+        expect_healthy(cluster)
+        # The Service as the other modes have it: the control plane would write over the leader's address.
+        patch(cluster, "service", "demo", [{"op": "add", "path": "/spec/selector", "value": {"role": "primary"}}])
+        line = expect(cluster, "primary's Service", "has a selector", "--type=json")
+        patch(cluster, "service", "demo", json.loads(line["Mend"].split("-p '")[1].rsplit("'", 1)[0]))
+        role = lab.get("role", "demo")
+        rules = [{**rule, "resourceNames": ["demo", "demo-config"]} if rule.get("resourceNames") and
+                 rule["resources"] == ["endpoints"] else rule for rule in role["rules"]]
+        patch(cluster, "role", "demo", [{"op": "replace", "path": "/rules", "value": rules}])
+        line = expect(cluster, "rights", "patch endpoints demo-failover, demo-sync",
+                      "resourceNames: [demo-failover, demo-sync]")
+        added = yaml.safe_load("\n".join(line["Mend"].splitlines()[1:]))
+        patch(cluster, "role", "demo", [{"op": "replace", "path": "/rules", "value": rules + added}])
         expect_healthy(cluster)

@@ -1,7 +1,9 @@
 // What `howdahctl doctor` finds wrong in Kubernetes: rights, pods, Services.
+#include "common/os/files.h"
 #include "dcs/probe.h"
 #include "tests/unit/test_doctor_world.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static void test_nothing_is_wrong(void **state)
@@ -203,6 +205,75 @@ static void test_tokens(void **state)
     }
 }
 
+// --- the rights that are asked for, and those that our manifests give
+
+static bool list_has(const Tree *list, const char *text)
+{
+    for (size_t i = 0; i < list_count(list); i++)
+        if (str_eq(tree_string_of(list_at(list, i)), text))
+            return true;
+    return false;
+}
+
+static bool rule_allows(const Tree *rule, const RightFact *right)
+{
+    const Tree *names = tree_get(rule, "resourceNames");
+    return list_has(tree_get(rule, "apiGroups"), right->group) &&
+           list_has(tree_get(rule, "resources"), right->resource) &&
+           list_has(tree_get(rule, "verbs"), right->verb) &&
+           (names == NULL || (right->name != NULL && list_has(names, right->name)));
+}
+
+// The Role of a file that may hold more than that.
+static const Tree *role_of_file(const char *name)
+{
+    const char *path =
+        arena_printf(world_arena, "%s/docker/kubernetes/%s", getenv("HOWDAH_SOURCE"), name);
+    char *text = NULL;
+    Error err = {0};
+    const Tree *role = NULL;
+    if (!file_read(world_arena, path, 65536, &text, &err) || text == NULL)
+        fail_msg("%s: %s", path, err.text);
+    for (char *part = text, *next = NULL; part != NULL && role == NULL; part = next) {
+        next = strstr(part, "\n---\n");
+        if (next != NULL) {
+            *next = '\0';
+            next += 5;
+        }
+        const Tree *document;
+        if (!tree_parse_yaml(world_arena, part, path, &document, &err))
+            fail_msg("%s", err.text);
+        if (str_eq(tree_get_string(document, "kind", ""), "Role"))
+            role = document;
+    }
+    assert_non_null(role);
+    return role;
+}
+
+static void test_manifests_give_what_is_asked_for(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *store, *file;
+    } modes[] = {{"\"leases\"", "10-access.yaml"},
+                 {"\"endpoints\"", "access/endpoints.yaml"},
+                 {"\"configmaps\"", "access/configmaps.yaml"}};
+    for (size_t m = 0; m < COUNT_OF(modes); m++) {
+        const DoctorFacts facts = world_facts(world_edit(world_document(), MODE, modes[m].store));
+        const Tree *rules = tree_get(role_of_file(modes[m].file), "rules");
+        assert_true(facts.kube.right_count > 15);
+        for (size_t i = 0; i < facts.kube.right_count; i++) {
+            const RightFact *right = &facts.kube.rights[i];
+            bool allowed = false;
+            for (size_t k = 0; k < list_count(rules); k++)
+                allowed = allowed || rule_allows(list_at(rules, k), right);
+            if (!allowed)
+                fail_msg("%s does not allow: %s %s %s", modes[m].file, right->verb, right->resource,
+                         str_or(right->name, ""));
+        }
+    }
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -224,6 +295,7 @@ int main(void)
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_shared_configuration_is_not_deleted),
         cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_manifests_give_what_is_asked_for),
     };
     return cmocka_run_group_tests(tests, start, end);
 }

@@ -118,12 +118,11 @@ void check_pod_roles(const DoctorFacts *f, DoctorReport *r)
         return;
     }
     const char *leader = f->view->leader.name;
-    size_t leaders = 0, faults = 0;
+    size_t faults = 0;
     for (size_t i = 0; i < list_count(f->kube.pods.value); i++) {
         const Tree *pod = list_at(f->kube.pods.value, i);
         const char *name = object_name(pod), *role = role_of(f, pod);
         const bool labelled = has_leader_role(f, role), leads = str_eq(name, leader);
-        leaders += labelled ? 1 : 0;
         if (leads && !labelled) {
             doctor_wrong(
                 r, role_command(f, name, k->leader_label_value),

@@ -108,6 +108,28 @@ static const char *role_command(const DoctorFacts *f, const char *pod, const cha
         f->kube.namespace, pod, f->settings->kubernetes.role_label, value);
 }
 
+// False: its label is not what it should be.
+static bool has_right_role(const DoctorFacts *f, DoctorReport *r, const Tree *pod)
+{
+    const KubernetesSettings *k = &f->settings->kubernetes;
+    const char *leader = f->view->leader.name, *name = object_name(pod), *role = role_of(f, pod);
+    const bool labelled = has_leader_role(f, role), leads = str_eq(name, leader);
+    if (leads && !labelled)
+        doctor_wrong(r, role_command(f, name, k->leader_label_value),
+                     "%s leads, and its label %s is %s: the primary's Service does not lead to it",
+                     name, k->role_label, str_or(role, "missing"));
+    else if (!leads && labelled)
+        doctor_wrong(r, role_command(f, name, k->follower_label_value),
+                     "%s has %s=%s, and %s leads: clients of the primary reach it", name,
+                     k->role_label, role, str_or(leader, "nobody"));
+    else if (role == NULL && !is_ending(pod))
+        doctor_warn(r, role_command(f, name, k->follower_label_value),
+                    "%s has no label %s: no Service leads to it", name, k->role_label);
+    else
+        return true;
+    return false;
+}
+
 void check_pod_roles(const DoctorFacts *f, DoctorReport *r)
 {
     const KubernetesSettings *k = &f->settings->kubernetes;
@@ -118,33 +140,21 @@ void check_pod_roles(const DoctorFacts *f, DoctorReport *r)
         return;
     }
     const char *leader = f->view->leader.name;
-    size_t faults = 0;
+    bool fine = true, leads = false;
     for (size_t i = 0; i < list_count(f->kube.pods.value); i++) {
         const Tree *pod = list_at(f->kube.pods.value, i);
-        const char *name = object_name(pod), *role = role_of(f, pod);
-        const bool labelled = has_leader_role(f, role), leads = str_eq(name, leader);
-        if (leads && !labelled) {
-            doctor_wrong(
-                r, role_command(f, name, k->leader_label_value),
-                "%s leads, and its label %s is %s: the primary's Service does not lead to it", name,
-                k->role_label, str_or(role, "missing"));
-            faults++;
-        } else if (!leads && labelled) {
-            doctor_wrong(r, role_command(f, name, k->follower_label_value),
-                         "%s has %s=%s, and %s%s: clients of the primary reach it", name,
-                         k->role_label, role, leader == NULL ? "nobody" : leader, " leads");
-            faults++;
-        } else if (role == NULL && !is_ending(pod)) {
-            doctor_warn(r, role_command(f, name, k->follower_label_value),
-                        "%s has no label %s: no Service leads to it", name, k->role_label);
-            faults++;
-        }
+        leads = leads || str_eq(object_name(pod), leader);
+        fine = has_right_role(f, r, pod) && fine;
     }
-    if (faults == 0 && leader == NULL)
-        doctor_wrong(r, "howdahctl explain    # why nobody does",
-                     "nobody leads, and no pod has %s=%s", k->role_label, k->leader_label_value);
-    else if (faults == 0)
+    if (!fine)
+        return;
+    if (leads)
         doctor_ok(r, "%s alone has %s=%s, and leads", leader, k->role_label, k->leader_label_value);
+    else
+        doctor_wrong(r, "howdahctl explain    # who leads, and why nobody does",
+                     "no pod has %s=%s: %s%s", k->role_label, k->leader_label_value,
+                     str_or(leader, "nobody leads"),
+                     leader != NULL ? " leads, and is none of them" : "");
 }
 
 // --- what the specification says

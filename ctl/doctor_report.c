@@ -21,7 +21,7 @@ size_t doctor_count(const DoctorReport *report, Verdict verdict)
     return count;
 }
 
-static const char *formatted(Arena *arena, const char *fmt, va_list args)
+PRINTF_LIKE(2, 0) static const char *formatted(Arena *arena, const char *fmt, va_list args)
 {
     va_list again;
     va_copy(again, args);

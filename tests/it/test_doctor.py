@@ -2,10 +2,12 @@
 import json
 import os
 import signal
+import socket
 import subprocess
+import tempfile
 import time
 
-from cluster import Cluster, alive, demote, kill, wait_for
+from cluster import BIN, Cluster, alive, demote, kill, wait_for
 
 
 def look(c, m, *more, config=None, timeout=30):
@@ -57,6 +59,8 @@ def test_a_healthy_cluster_with_one_thing_wrong_at_a_time():
         standby = next(m for m in c.members if m is not primary)
         expect_healthy(c, primary)
         expect_healthy(c, standby)
+        assert c.ctl("doctor").rstrip().endswith("0 warn, 0 wrong, 1 skipped")  # as root: not the warden's user
+        assert "\tetcd\thealth\t3 of 3 endpoints" in c.ctl("doctor", "-f", "tsv")
 
         # The data directory, opened to the group.
         os.chmod(primary.data, 0o770)
@@ -172,4 +176,53 @@ def test_settings_that_cannot_be_used():
         status, found = look(c, m, config=broken)
         assert [x for x in found if x["Topic"] == "machine" and x["Status"] == "skipped"], found
         assert [x for x in found if x["Topic"] == "postgres" and x["Status"] == "ok"], found  # the leader's
-        assert status == 0 or [x for x in found if x["Status"] == "wrong"]
+        assert status == (1 if [x for x in found if x["Status"] == "wrong"] else 0), found
+
+
+def test_a_store_that_wants_to_know_who_we_are():
+    """etcd with users: a wrong password, a user without the right, and no endpoint at all."""
+    with Cluster(1) as c:
+        m = c.members[0]
+        c.etcd.start()
+        for user in ("root:rootsecret", "demo:demosecret"):
+            c.etcd.ctl("user", "add", user)
+        c.etcd.ctl("role", "add", "demo")
+        c.etcd.ctl("user", "grant-role", "root", "root", check=False)
+        c.etcd.ctl("user", "grant-role", "demo", "demo")
+        c.etcd.ctl("auth", "enable")
+        for password, text, mend in (("nosecret", "authentication failed", "etcd3.password"),
+                                     ("demosecret", "permission denied",
+                                      "--prefix=true readwrite /service/demo/")):
+            c.overrides = {"etcd3": {"username": "demo", "password": password}}
+            m.write_config()
+            expect(c, m, "endpoints", text, mend)
+        out = c.etcd.ctl("--user", "root:rootsecret", "role", "grant-permission", "demo",
+                         "--prefix=true", "readwrite", "/service/demo/")
+        assert "updated" in out, out
+        expect(c, m, "endpoints", c.etcd.client_url(), verdict="ok")
+        c.overrides = {"etcd3": {"cacert": f"{c.dir}/none.pem", "protocol": "https"}}
+        m.write_config()
+        expect(c, m, "files", "etcd3.cacert: ", "let the agent's user read it")
+
+
+def test_an_api_server_that_does_not_answer():
+    """It takes connections and says nothing: told once, within seconds, and what hangs on it is skipped."""
+    with tempfile.TemporaryDirectory() as d, socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(64)
+        url = f"https://127.0.0.1:{server.getsockname()[1]}"
+        with open(f"{d}/config", "w") as f:
+            json.dump({"apiVersion": "v1", "kind": "Config", "current-context": "a",
+                       "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+                       "clusters": [{"name": "a", "cluster": {"server": url, "insecure-skip-tls-verify": True}}],
+                       "users": [{"name": "a", "user": {"token": "a-secret-token"}}]}, f)
+        with open(f"{d}/ctl.yml", "w") as f:
+            json.dump({"scope": "demo", "kubernetes": {"store": "leases", "labels": {"application": "howdah"}}}, f)
+        began = time.monotonic()
+        out = subprocess.run([os.path.join(BIN, "howdahctl"), "-c", f"{d}/ctl.yml", "doctor"],
+                             env={"KUBECONFIG": f"{d}/config"}, stdout=subprocess.PIPE, text=True, timeout=60)
+        took = time.monotonic() - began
+    assert out.returncode == 1 and took < 20, (took, out.stdout)
+    assert out.stdout.count("wrong    api: " + url) == 1, out.stdout
+    assert "skipped  kubernetes: the API server does not answer" in out.stdout, out.stdout
+    assert "a-secret-token" not in out.stdout

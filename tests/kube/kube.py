@@ -53,12 +53,13 @@ def manifests(folder="docker/kubernetes"):
 
 
 class Lab:
-    """What: control or node. Leaves nothing behind, and makes sure of it."""
+    """What: control or node. Leaves nothing behind, and makes sure of it. Or one that runs in a directory."""
 
-    def __init__(self, what, images=()):
-        self.what, self.images = what, images
-        self.dir = tempfile.mkdtemp(prefix="howdah-kube-", dir="/var/tmp")
-        os.chmod(self.dir, 0o755)
+    def __init__(self, what, images=(), directory=None):
+        self.what, self.images, self.dir = what, images, directory
+        if directory is None:
+            self.dir = tempfile.mkdtemp(prefix="howdah-kube-", dir="/var/tmp")
+            os.chmod(self.dir, 0o755)
 
     def __enter__(self):
         # Building an image takes minutes once, and is no part of what is compared.

@@ -9,7 +9,7 @@ case ${1:-} in /*) run=$1 ;; *) fail "usage: down.sh RUN_DIR, with an absolute d
 cd "$run"
 
 is_ours() { # the number may be somebody else's by now
-    tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -qF "inside.sh $run "
+    tr '\0' ' ' 2>/dev/null <"/proc/$1/cmdline" | grep -qF "inside.sh $run "
 }
 free() { flock -n lock true; } # nobody holds it: all is over
 

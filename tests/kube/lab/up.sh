@@ -78,17 +78,22 @@ make_certificates
 printf "%s\n" "etcd_port=$etcd_port" "etcd_peer_port=$etcd_peer_port" "api_port=$api_port" "bin=$bin" "images=$images" >"$run/ports"
 umask 022
 
+came_up=
+# Also of one that was interrupted nothing stays.
+clear_away() { [ -n "$came_up" ] || "$lab_dir/down.sh" "$run" || echo "up.sh: $run is left" >&2; }
+trap clear_away EXIT
+
 # Whatever happens to the first process, none of the others outlives it: the kernel sees to that.
 spaces=(--pid --fork --kill-child)
 if [ "$what" = node ]; then spaces+=(--net --mount --propagation private); fi
 setsid unshare "${spaces[@]}" bash "$lab_dir/inside.sh" "$run" "$what" "${HOWDAH_LAB_IMAGES:-}" \
     >"$run/lab.log" 2>&1 </dev/null &
 pid=$!
+exec 8>&- # it has the lock now, alone: down.sh waits for that
 echo $pid >"$run/lab.pid"
 ready_or_dead() { [ -e "$run/ready" ] || ! kill -0 "$pid" 2>/dev/null; }
 if ! wait_for 180 "the lab is up" ready_or_dead || [ ! -e "$run/ready" ]; then
     tail -n 5 "$run"/*.log >&2
-    "$lab_dir/down.sh" "$run" || true
     fail "the lab did not come up"
 fi
 if [ "$what" = node ]; then
@@ -98,4 +103,5 @@ if [ "$what" = node ]; then
     printf '#!/bin/sh\nexec nsenter --target %s --net -- kubectl --kubeconfig %s/admin.conf "$@"\n' "$init" "$run" >"$run/kubectl"
     chmod 755 "$run/enter" "$run/kubectl"
 fi
+came_up=1
 echo "up: KUBECONFIG=$run/admin.conf"

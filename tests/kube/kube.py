@@ -23,6 +23,15 @@ REPLACED = [("image: howdah:0.1.0", "image: localhost/howdah:lab"),
             ("          terminationGracePeriodSeconds: 10 # one that hangs does not hear of it; Kubernetes 1.25 and later\n", "")]
 
 
+def new_directory(prefix):
+    """Where ctest compares the machine before and after all tests, they are all in one place."""
+    home = os.environ.get("HOWDAH_KUBE_DIR", "/var/tmp")
+    os.makedirs(home, exist_ok=True)
+    path = tempfile.mkdtemp(prefix=prefix, dir=home)
+    os.chmod(path, 0o755)
+    return path
+
+
 def wait_for(what, condition, timeout, every=0.1):
     """Returns the condition's first true value; fails, saying what was waited for."""
     end = time.monotonic() + timeout
@@ -56,10 +65,7 @@ class Lab:
     """What: control or node. Leaves nothing behind, and makes sure of it. Or one that runs in a directory."""
 
     def __init__(self, what, images=(), directory=None):
-        self.what, self.images, self.dir = what, images, directory
-        if directory is None:
-            self.dir = tempfile.mkdtemp(prefix="howdah-kube-", dir="/var/tmp")
-            os.chmod(self.dir, 0o755)
+        self.what, self.images, self.dir = what, images, directory or new_directory("howdah-kube-")
 
     def __enter__(self):
         # Building an image takes minutes once, and is no part of what is compared.

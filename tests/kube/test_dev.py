@@ -4,17 +4,16 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 
 import left
-from kube import SOURCE, script, wait_for
+from kube import SOURCE, new_directory, script, wait_for
 
 
 class Dev:
     """./dev with a place of its own."""
 
     def __init__(self):
-        self.home = tempfile.mkdtemp(prefix="howdah-dev-", dir="/var/tmp")
+        self.home = new_directory("howdah-dev-")
         self.run = f"{self.home}/play-kubernetes"
 
     def __call__(self, *args, code=0):

@@ -1,10 +1,12 @@
 """The lab itself: that it comes up, keeps to itself, and leaves this machine as it was."""
+import glob
 import os
+import shutil
 import signal
 import subprocess
 
 import left
-from kube import Lab, script, wait_for
+from kube import Lab, new_directory, script, wait_for
 
 SLEEPER = """
 apiVersion: v1
@@ -99,3 +101,22 @@ def test_a_lab_that_was_killed_is_cleared_away():
         wait_for("none outlives it", lambda: not left.listing(lab.dir)["processes"], 20)
         code, said = script("up.sh", lab.dir, "control")
         assert code != 0 and "remains of a lab" in said, said
+
+
+def test_building_images_leaves_nothing():
+    """Into a cache that is empty: neither mounts nor anything in the storage of the machine's own engines."""
+    cache = new_directory("howdah-images-")
+    try:
+        before = left.listing(cache)
+        code, said = script("images.sh", "pause", "musl", env={"HOWDAH_LAB": cache})
+        assert code == 0 and "image pause: building" in said, said
+        after = left.listing(cache)
+        assert left.differences(before, after) == ["files: new: images"], left.differences(before, after)
+        # It was built with a storage, and in another place it would have been seen.
+        known = [p.replace("/var/lib/containers/storage", f"{cache}/images/storage") for p in left.IMAGES]
+        assert any("images.json" in line for line in left.digests(known)), glob.glob(f"{cache}/images/*")
+        assert os.path.exists(f"{cache}/images/musl.tar")
+        code, said = script("images.sh", "pause", "musl", env={"HOWDAH_LAB": cache})
+        assert (code, said) == (0, ""), said
+    finally:
+        shutil.rmtree(cache, ignore_errors=True)

@@ -4,8 +4,8 @@
 #
 #   images.sh [NAME...]     base, pause, postgres, musl, howdah, howdah-postgres; all if none is named
 #
-# What has not changed is not built again. As root; a builder's storage of its own, so that nobody
-# else's images are seen or touched.
+# What has not changed is not built again. As root; a builder's storage and mounts of its own, so that nobody
+# else's images are seen or touched, and a killed build leaves nothing mounted.
 set -euo pipefail
 # shellcheck source=common.sh
 . "$(dirname "$0")/common.sh"
@@ -149,6 +149,12 @@ for name in "$@"; do
     (fresh "$name") || stale=1
 done
 [ -n "$stale" ] || exit 0 # nobody has to wait who needs nothing
-exec 9>"$images/.lock"
-flock 9
+if [ -z "${HOWDAH_IMAGES_APART:-}" ]; then
+    exec 9>"$images/.lock"
+    flock 9
+    HOWDAH_IMAGES_APART=1 exec unshare --mount --propagation private bash "$0" "$@"
+fi
+# The builder notes what it has seen below /var/lib, whatever storage it is given: here it sees a layer above.
+mkdir -p "$images/var-lib"/{upper,work}
+mount -t overlay -o "lowerdir=/var/lib,upperdir=$images/var-lib/upper,workdir=$images/var-lib/work" overlay /var/lib
 for name in "$@"; do ensure "$name"; done

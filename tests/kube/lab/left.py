@@ -3,12 +3,14 @@
 
 Lists processes, control groups and files of the lab in RUN_DIR, and the whole machine's mounts, links,
 addresses, routes, packet filter, network namespaces, kernel settings and container images. compare asserts
-that nothing is different. Others may be testing here too, so it looks again for a while before it says so.
+that nothing is different. Others may be testing here too: what bears the names of tests/it does not count,
+and it looks again for a while before it says so.
 """
 import glob
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -22,6 +24,13 @@ SETTINGS = ["net/ipv4/ip_forward", "net/ipv4/conf/all/route_localnet", "vm/overc
 PLACES = ["/var/lib/cni", "/var/lib/kubelet", "/var/lib/containerd", "/var/lib/etcd", "/var/log/pods",
           "/var/log/containers", "/run/containerd", "/run/kubernetes", "/var/run/kubernetes",
           "/etc/cni/net.d", "/var/lib/containers"]
+# Which images an engine has, and which containers: for podman and buildah, containerd, Docker.
+IMAGES = ["/var/lib/containers/storage/*-images/images.json", "/var/lib/containers/storage/*-containers/containers.json",
+          "/var/lib/containers/cache", "/root/.local/share/containers/storage/*-images/images.json",
+          "/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db",
+          "/var/lib/docker/image/*/repositories.json"]
+# The networks, mounts and namespaces of tests/it, which run beside these (netns.py, cluster.py).
+OTHERS = re.compile(r"\bhw\d+[bn]|/howdah-it-|10\.77\.| /run/netns ")
 
 
 def read(path):
@@ -64,6 +73,33 @@ def processes(marks):
     return found
 
 
+def digests(patterns):
+    """What there is of these, and what is in it."""
+    found = []
+    for path in sorted(p for pattern in patterns for p in glob.glob(pattern)):
+        inside = sorted(os.listdir(path)) if os.path.isdir(path) else read(path)
+        found.append(f"{path} {hashlib.sha256(repr(inside).encode()).hexdigest()}")
+    return found
+
+
+def machine():
+    tables = {t: run("iptables-save", "-t", t) for t in ("filter", "nat", "mangle", "raw")}
+    found = {
+        "mounts": read("/proc/self/mounts").splitlines(),
+        "links": [line.split(" mtu ")[0] for line in run("ip", "-o", "link")],
+        "addresses": [line.split(" valid_lft ")[0] for line in run("ip", "-o", "address")],
+        "routes": run("ip", "route", "show", "table", "all"),
+        # Chains without their counters, rules as they are.
+        "packet filter": [f"{table} {line.split(' [')[0] if line.startswith(':') else line}"
+                          for table, lines in tables.items() for line in lines if not line.startswith("#")],
+        "network namespaces": sorted(glob.glob("/run/netns/*")),
+        "kernel settings": [f"{s}={read('/proc/sys/' + s)}" for s in SETTINGS],
+        "places": [f"{p}: {sorted(os.listdir(p)) if os.path.isdir(p) else 'absent'}" for p in PLACES],
+        "images": digests(IMAGES),
+    }
+    return {what: [line for line in lines if not OTHERS.search(line)] for what, lines in found.items()}
+
+
 def listing(run_dir):
     marks = [run_dir + "/", run_dir + " "]
     group = f"howdah-lab-{os.stat(run_dir).st_ino}" if os.path.isdir(run_dir) else None
@@ -73,20 +109,7 @@ def listing(run_dir):
     return {
         "processes": processes(marks),
         "control groups": groups,
-        "mounts": read("/proc/self/mounts").splitlines(),
-        "links": [line.split(" mtu ")[0] for line in run("ip", "-o", "link")],
-        "addresses": run("ip", "-o", "address"),
-        "routes": run("ip", "route", "show", "table", "all"),
-        "packet filter": [line for table in ("filter", "nat", "mangle", "raw")
-                          for line in run("iptables-save", "-t", table)
-                          if not line.startswith(("#", ":"))] +
-                         [line.split(" [")[0] for table in ("filter", "nat", "mangle", "raw")
-                          for line in run("iptables-save", "-t", table) if line.startswith(":")],
-        "network namespaces": sorted(glob.glob("/run/netns/*")),
-        "kernel settings": [f"{s}={read('/proc/sys/' + s)}" for s in SETTINGS],
-        "places": [f"{p}: {sorted(os.listdir(p)) if os.path.isdir(p) else 'absent'}" for p in PLACES],
-        "images": [f"{p} {hashlib.sha256(read(p).encode()).hexdigest()}"
-                   for p in glob.glob("/var/lib/containers/storage/*-images/images.json")],
+        **machine(),
         "files": sorted(f for f in os.listdir(run_dir) if not f.endswith(".log"))
                  if os.path.isdir(run_dir) else [],
     }

@@ -6,7 +6,7 @@ import signal
 import subprocess
 
 import left
-from kube import Lab, new_directory, script, wait_for
+from kube import HERE, Lab, new_directory, script, wait_for
 
 SLEEPER = """
 apiVersion: v1
@@ -120,3 +120,13 @@ def test_building_images_leaves_nothing():
         assert (code, said) == (0, ""), said
     finally:
         shutil.rmtree(cache, ignore_errors=True)
+
+
+def test_a_machine_without_labs_is_told_so():
+    """One line, which says what is missing; and a failure, never a test that is passed over."""
+    check = [f"{HERE}/lab/prepare.sh", "check"]
+    for limited, wanted in ((["unshare", "--user"], "it wants root"),
+                            (["setpriv", "--bounding-set=-sys_admin"], "namespaces and mounts of its own are refused")):
+        out = subprocess.run([*limited, *check], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert out.returncode == 1 and wanted in out.stdout and out.stdout.count("\n") == 1, out.stdout
+    assert subprocess.run(check).returncode == 0

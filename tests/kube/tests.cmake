@@ -1,7 +1,69 @@
-# On a real Kubernetes, as root: one ctest a function. They run the images of docker/, which are built from
-# this tree; HOWDAH_KUBE_TESTS turns them on, because the first run builds Kubernetes itself.
-option(HOWDAH_KUBE_TESTS "tests on a real Kubernetes: Debian, root, some GB" OFF)
-if(HOWDAH_KUBE_TESTS)
+# On a real Kubernetes, as root: one ctest a function. They run the images of docker/, built from this tree.
+# Each starts labs; how many may run at once is said by the resource "labs" (docs/testing.md, "Kubernetes"):
+#   ctest --preset dev --resource-spec-file $PWD/build/dev/labs.json        as ./dev test does
+# Those that take longest come first, so that none of them runs alone at the end.
+set(kube_default_cost 150)
+# test | labs at a time, 1 if not said | seconds
+set(kube_known
+  test_cluster::test_leases 1 220
+  test_cluster::test_endpoints 1 220
+  test_cluster::test_faults 1 160
+  test_cluster::test_one_member 1 90
+  test_dev::test_up_and_down 1 80
+  test_lab::test_two_nodes_and_nothing_left 2 70
+  test_lab::test_two_control_planes_at_once 2 30
+  test_lab::test_a_lab_that_was_killed_is_cleared_away 1 25
+  test_lab::test_wrong_arguments 0 1
+  test_lab::test_building_images_leaves_nothing 0 20
+  test_lab::test_a_machine_without_labs_is_told_so 0 1
+  test_manifests::test_pods_are_restricted 0 1
+  test_manifests::test_what_must_not_change 0 1
+  test_manifests::test_native_sidecar_is_the_same_pod 0 1
+  test_manifests::test_openshift_template_is_the_same_cluster 0 1
+  test_manifests::test_settings_are_valid 0 1
+  test_manifests::test_rights_and_objects 1 40)
+
+function(kube_test name spec)
+  set(labs 1)
+  set(cost ${kube_default_cost})
+  list(FIND kube_known ${spec} at)
+  if(at GREATER -1)
+    math(EXPR labs_at "${at} + 1")
+    math(EXPR cost_at "${at} + 2")
+    list(GET kube_known ${labs_at} labs)
+    list(GET kube_known ${cost_at} cost)
+  endif()
+  add_test(NAME ${name} COMMAND /usr/bin/python3 -B ${CMAKE_CURRENT_SOURCE_DIR}/kube/run.py ${spec})
+  set_tests_properties(${name} PROPERTIES LABELS kube TIMEOUT 900 COST ${cost} FIXTURES_REQUIRED kube
+    ENVIRONMENT "HOWDAH_BIN=${PROJECT_SOURCE_DIR}/build/release/bin;HOWDAH_KUBE_DIR=${kube_dir}")
+  if(labs GREATER 0)
+    set_tests_properties(${name} PROPERTIES RESOURCE_GROUPS "labs:${labs}")
+  endif()
+endfunction()
+
+# As with the scenarios of tests/it, one preset has them: dev.
+if(CMAKE_BUILD_TYPE STREQUAL "Debug" AND NOT CMAKE_C_FLAGS MATCHES "thread|coverage"
+   AND NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
+  # A lab mostly waits, but its start does not: one a core, and two, for one test wants two.
+  cmake_host_system_information(RESULT kube_lanes QUERY NUMBER_OF_LOGICAL_CORES)
+  if(kube_lanes LESS 2)
+    set(kube_lanes 2)
+  endif()
+  file(WRITE ${CMAKE_BINARY_DIR}/labs.json
+    "{\"version\": {\"major\": 1, \"minor\": 0}, \"local\": [{\"labs\": [{\"id\": \"0\", \"slots\": ${kube_lanes}}]}]}\n")
+  # What the run must leave as it was is compared before and after; its directories are all in one place,
+  # of a short name, for a socket's path has 108 bytes.
+  string(MD5 kube_dir ${CMAKE_BINARY_DIR})
+  string(SUBSTRING ${kube_dir} 0 8 kube_dir)
+  set(kube_dir /var/tmp/howdah-kube-${kube_dir})
+  foreach(when before after)
+    add_test(NAME kube_machine_${when} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/kube/lab/whole_run.sh
+             ${when} ${kube_dir} ${CMAKE_BINARY_DIR}/kube-before.json)
+    set_tests_properties(kube_machine_${when} PROPERTIES LABELS kube TIMEOUT 150)
+  endforeach()
+  set_tests_properties(kube_machine_before PROPERTIES FIXTURES_SETUP kube)
+  set_tests_properties(kube_machine_after PROPERTIES FIXTURES_CLEANUP kube)
+
   file(GLOB kube_files CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/kube/test_*.py)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${kube_files})
   foreach(file ${kube_files})
@@ -9,11 +71,7 @@ if(HOWDAH_KUBE_TESTS)
     file(STRINGS ${file} functions REGEX "^def test_")
     foreach(line ${functions})
       string(REGEX MATCH "test_[a-z0-9_]+" test ${line})
-      set(name kube_${module}_${test})
-      add_test(NAME ${name} COMMAND /usr/bin/python3 -B ${CMAKE_CURRENT_SOURCE_DIR}/kube/run.py
-               ${module}::${test})
-      set_tests_properties(${name} PROPERTIES LABELS kube TIMEOUT 900
-        ENVIRONMENT "HOWDAH_BIN=${PROJECT_SOURCE_DIR}/build/release/bin")
+      kube_test(kube_${module}_${test} ${module}::${test})
     endforeach()
   endforeach()
 endif()

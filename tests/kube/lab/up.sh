@@ -20,10 +20,11 @@ what=${2:-}
 case $what in control | node) ;; *) fail "wants control or node, not '$what'" ;; esac
 [ "$(id -u)" = 0 ] || fail "the lab runs as root"
 
-need_packages etcd:etcd-server openssl:openssl curl:curl kubectl:kubernetes-client
+need_packages "${lab_programs[@]}"
 if [ "$what" = node ]; then
-    need_packages ip:iproute2 iptables:iptables conntrack:conntrack containerd:containerd runc:runc \
-        /usr/lib/cni/bridge:containernetworking-plugins unshare:util-linux
+    why=$(why_not)
+    [ -z "$why" ] || fail "no Kubernetes lab can run on this machine: $why"
+    need_packages "${node_programs[@]}"
     # shellcheck disable=SC2086 # words are wanted
     "$lab_dir/images.sh" pause ${HOWDAH_LAB_IMAGES:-}
 fi
@@ -35,10 +36,10 @@ flock -n 8 || fail "a lab runs in $run already: down.sh $run ends it"
 [ ! -e "$run/pki" ] || fail "$run has the remains of a lab: down.sh $run removes them"
 mkdir -p "$run/pki"
 
-free_port() { # below the range from which the kernel hands out ports
+free_port() { # not where the kernel, the unit tests or the scenarios of tests/it take theirs
     local port
     while :; do
-        port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
+        port=$((6100 + RANDOM % 3900))
         if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then echo $port; return; fi
     done
 }

@@ -36,13 +36,18 @@ def documents(store="leases", timers=None, size=3):
 
 
 class Cluster:
+    LEADER = "primary"  # the role label of the leader's pod
+
     def __init__(self, lab, size=3):
         self.lab, self.pods = lab, [f"demo-{i}" for i in range(size)]
 
+    def documents(self, **how):
+        return documents(size=len(self.pods), **how)
+
     def deploy(self, **how):
-        self.lab.apply(yaml.safe_dump_all(documents(size=len(self.pods), **how)))
+        self.lab.apply(yaml.safe_dump_all(self.documents(**how)))
         wait_for("every pod is ready", self.ready, 240, every=0.5)
-        wait_for("a pod is labelled primary", self.primary, 30)
+        wait_for("a pod is labelled as the leader", self.primary, 30)
         return self
 
     # --- what Kubernetes says
@@ -58,7 +63,7 @@ class Cluster:
     def primary(self):
         """The pod that bears the label; None unless it is exactly one."""
         found = [p["metadata"]["name"] for p in self.pod_list()
-                 if p["metadata"]["labels"].get("role") == "primary"]
+                 if p["metadata"]["labels"].get("role") == self.LEADER]
         return found[0] if len(found) == 1 else None
 
     def service(self, name="demo"):

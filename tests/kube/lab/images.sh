@@ -2,7 +2,8 @@
 # Builds the images of the lab from Debian packages and this source tree, without any registry, and
 # leaves them as archives for containerd: ${HOWDAH_LAB:-/var/cache/howdah-lab}/images/NAME.tar.
 #
-#   images.sh [NAME...]     base, pause, postgres, musl, howdah, howdah-postgres; all if none is named
+#   images.sh [NAME...]     base, pause, postgres, musl, howdah, howdah-postgres,
+#                         patroni; all if none is named
 #
 # What has not changed is not built again. As root; a builder's storage and mounts of its own, so that nobody
 # else's images are seen or touched, and a killed build leaves nothing mounted.
@@ -55,6 +56,10 @@ make_postgres() {
     "${build[@]}" -t localhost/postgres:lab -f "$lab_dir/images/Dockerfile.debian-postgres" "$lab_dir/images" >/dev/null
 }
 
+make_patroni() {
+    "${build[@]}" -t localhost/patroni:lab -f "$lab_dir/images/Dockerfile.patroni" "$lab_dir/images" >/dev/null
+}
+
 make_musl() { # its postgres is the one the warden's unit tests have
     local dir=$images/musl.half name
     rm -rf "$dir"
@@ -97,7 +102,8 @@ needs() {
     case $1 in
     base) echo ;;
     pause) echo "$lab_dir/images.sh" ;;
-    postgres) echo "$lab_dir"/images/* ;;
+    postgres) echo "$lab_dir"/images/{Dockerfile.debian-postgres,docker-entrypoint.sh} ;;
+    patroni) echo "$lab_dir/images/Dockerfile.patroni" ;;
     musl) echo "$lab_dir/images/Dockerfile.musl" "$source_dir"/tests/unit/test_warden_postgres.c ;;
     howdah | howdah-postgres) agent_sources ;;
     esac
@@ -105,8 +111,10 @@ needs() {
 
 declare -A tags=([base]=docker.io/library/debian:bookworm-slim [pause]=localhost/pause:lab
     [postgres]=localhost/postgres:lab [musl]=localhost/postgres-musl:lab
-    [howdah]=localhost/howdah:lab [howdah-postgres]=localhost/howdah-postgres:lab)
-declare -A under=([postgres]=base [howdah]=base [howdah-postgres]="howdah postgres")
+    [howdah]=localhost/howdah:lab [howdah-postgres]=localhost/howdah-postgres:lab
+    [patroni]=localhost/patroni:lab)
+declare -A under=([postgres]=base [howdah]=base [howdah-postgres]="howdah postgres"
+    [patroni]=postgres)
 declare -A ensured=()
 
 stamp() { # of what the image would be made from
@@ -142,7 +150,7 @@ ensure() {
     ensured[$name]=1
 }
 
-if [ $# = 0 ]; then set -- base pause postgres musl howdah howdah-postgres; fi
+if [ $# = 0 ]; then set -- base pause postgres musl howdah howdah-postgres patroni; fi
 stale=
 for name in "$@"; do
     [ -n "${tags[$name]:-}" ] || fail "no image $name; there are: ${!tags[*]}"

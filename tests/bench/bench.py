@@ -1,9 +1,6 @@
 """./dev bench: ours and Debian's patroni on the same etcd, PostgreSQL and timers, in one run, with the
 floor of the machine it runs on. docs/benchmark.md says what is measured and how to read it."""
 import argparse
-import datetime
-import os
-import platform
 import signal
 import statistics
 import subprocess
@@ -13,19 +10,7 @@ import traceback
 
 import gear as g
 import rows as r
-
-
-def figure(value, line):
-    return f"{value:,.{line.digits}f}"
-
-
-def spread(values, line):
-    if not values:
-        return "–"
-    text = figure(statistics.median(values), line)
-    if len(values) == 1:
-        return text
-    return f"{text} ({figure(min(values), line)} … {figure(max(values), line)}, n {len(values)})"
+from table import around_marks, figure, grid, machine, spread, write_between_marks
 
 
 def ratio(line):
@@ -49,20 +34,16 @@ COLUMNS = ("what", "unit", "Patroni", "ours", "times better", "floor", "ours at 
 
 def cells(line):
     least = "at least " if line.more else ""
-    budget = "–" if line.budget is None else f"{least}{figure(line.budget, line)} ({line.why})"
-    return (line.what, line.unit, spread(line.values.get("patroni"), line),
-            spread(line.values.get("ours"), line), ratio(line), spread(line.floor, line), budget,
+    budget = "–" if line.budget is None else f"{least}{figure(line.budget, line.digits)} ({line.why})"
+    return (line.what, line.unit, spread(line.values.get("patroni"), line.digits),
+            spread(line.values.get("ours"), line.digits), ratio(line), spread(line.floor, line.digits), budget,
             verdict(line))
 
 
 def about(runs):
     def first_line(*command):
         return subprocess.run(command, stdout=subprocess.PIPE, text=True).stdout.split("\n")[0].strip()
-    with open("/proc/cpuinfo") as f:
-        model = next((ln.split(":", 1)[1].strip() for ln in f if ln.startswith("model name")), "?")
-    load = "/".join(f"{x:.1f}" for x in os.getloadavg())
-    return [f"{datetime.datetime.now():%Y-%m-%d %H:%M}; {os.cpu_count()} cores ({model}), Linux "
-            f"{platform.release()}, load before the run {load}",
+    return [machine(),
             "; ".join((first_line("/usr/bin/patroni", "--version"),
                        first_line(f"{g.c.BIN}/howdah", "--version"), first_line("etcd", "--version"),
                        first_line(f"{g.c.PG_BIN}/postgres", "--version"))),
@@ -71,33 +52,13 @@ def about(runs):
 
 
 def markdown(head, lines, failures):
-    out = [f"{h}  " for h in head] + ["", "| " + " | ".join(COLUMNS) + " |",
-                                       "|" + "---|" * len(COLUMNS)]
-    out += ["| " + " | ".join(cells(ln)) + " |" for ln in lines]
+    out = [f"{h}  " for h in head] + [""] + grid(COLUMNS, map(cells, lines))
     notes = [f"- {ln.what.lstrip('… ')}: {ln.note}" for ln in lines if ln.note]
     notes += [f"- **not measured:** {name}: {why}" for name, why in failures]
     return "\n".join(out + ([""] + notes if notes else [])) + "\n"
 
 
-BEGIN, END = "<!-- written by ./dev bench --markdown: -->\n", "<!-- end -->\n"
-
-
-def around_marks(path):
-    """(before, after) of the file's marked part; of a file that does not exist yet, nothing."""
-    if not os.path.exists(path):
-        return "", ""
-    with open(path) as f:
-        before, begin, rest = f.read().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"{path}: exists, and has no line {BEGIN.strip()} with {END.strip()} after it")
-    return before, after
-
-
-def write_markdown(path, table):
-    before, after = around_marks(path)
-    with open(path, "w") as f:
-        f.write(before + BEGIN + table + END + after)
+BEGIN = "<!-- written by ./dev bench --markdown: -->\n"
 
 
 def arguments():
@@ -114,7 +75,7 @@ def arguments():
     if a.runs < 1:
         p.error(f"--runs {a.runs}: at least 1")
     if a.markdown:
-        around_marks(a.markdown)  # twenty minutes later would be late to find out
+        around_marks(a.markdown, BEGIN)  # twenty minutes later would be late to find out
     return a
 
 
@@ -140,7 +101,7 @@ def main():
         raise SystemExit(128 + sig)
     for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(sig, told_to_stop)
-    janitor = g.Janitor()
+    janitor = g.Janitor(g.clear)
     clusters = g.Clusters(janitor)
     head = about(a.runs)
     print("\n".join(head), flush=True)
@@ -153,7 +114,7 @@ def main():
     table = markdown(head, lines, failures)
     print("\n" + table, end="")
     if a.markdown:
-        write_markdown(a.markdown, table)
+        write_between_marks(a.markdown, BEGIN, table)
     return 1 if failures else 0
 
 

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 
@@ -16,6 +15,7 @@ here = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(here, "..", "it"))
 import cluster as c  # noqa: E402
 from checker import Checker  # noqa: E402
+from measure import Janitor, floor_program, lost_writes, rollup, together  # noqa: E402,F401
 
 WHO = ("patroni", "ours")
 SLOW = {"ttl": 30, "loop_wait": 10, "retry_timeout": 10}
@@ -23,38 +23,18 @@ SLOW = {"ttl": 30, "loop_wait": 10, "retry_timeout": 10}
 
 # --- nothing is left behind
 
-class Janitor:
-    """Ends what runs in our directories when the bench itself is gone, whatever ended it."""
-
-    def __init__(self):
-        reader, self.pipe = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            os.setsid()
-            os.close(self.pipe)
-            for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-                signal.signal(sig, signal.SIG_IGN)
-            with os.fdopen(reader) as f:
-                places = f.read().split()  # until the bench has closed it, or has died
-            for _ in range(200):
-                left = [p for d in places for p in c.processes_of(d)]
-                for pid in left:
-                    c.kill(pid, signal.SIGCONT)
-                    c.kill(pid)
-                if not left:
-                    break
-                time.sleep(0.05)
-            for d in places:
-                c.shutil.rmtree(d, ignore_errors=True)
-            os._exit(0)
-        os.close(reader)
-
-    def mind(self, directory):
-        os.write(self.pipe, f"{directory}\n".encode())
-
-    def end(self):
-        os.close(self.pipe)
-        os.waitpid(self.pid, 0)
+def clear(places):
+    """Ends what still runs in these directories, and removes them."""
+    for _ in range(200):
+        left = [p for d in places for p in c.processes_of(d)]
+        for pid in left:
+            c.kill(pid, signal.SIGCONT)
+            c.kill(pid)
+        if not left:
+            break
+        time.sleep(0.05)
+    for d in places:
+        c.shutil.rmtree(d, ignore_errors=True)
 
 
 # --- clusters
@@ -94,25 +74,6 @@ class Clusters:
             self.kept.pop(key).stop()
 
 
-def together(work):
-    """Runs {name: callable} at the same time; {name: result}. The first exception is raised again."""
-    results, errors = {}, []
-
-    def run(name, fn):
-        try:
-            results[name] = fn()
-        except BaseException as e:
-            errors.append(e)
-    threads = [threading.Thread(target=run, args=item, daemon=True) for item in work.items()]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    if errors:
-        raise errors[0]
-    return results
-
-
 # --- outages
 
 class Seen:
@@ -122,15 +83,6 @@ class Seen:
         self.at = at
         self.outage_s = checker.outage_s(after=at - 0.5)
         self.two_writers_s, self.lost = checker.two_writers_s(), lost_writes(checker)
-
-
-def lost_writes(checker):
-    """Acknowledged on an older timeline after a newer one had begun: rewound away."""
-    acks = checker.snapshot()
-    began = {}
-    for a in acks:
-        began.setdefault(a.timeline, a.at)
-    return sum(any(t > a.timeline and at < a.at for t, at in began.items()) for a in acks)
 
 
 def around(cl, act, until=None, settle=0.3, timeout=120, pause=0.001):
@@ -286,13 +238,6 @@ class Pgbench:
                 max(b - a for a, b in gaps[100:] if b <= at))
 
 
-def rollup(pid):
-    """(resident, proportional) of one process, MB."""
-    with open(f"/proc/{pid}/smaps_rollup") as f:
-        text = f.read()
-    return [int(re.search(rf"^{k}:\s+(\d+)", text, re.M)[1]) / 1024 for k in ("Rss", "Pss")]
-
-
 def agent_pids(member):
     """The agent and whatever it runs beside itself: not PostgreSQL, and not the warden."""
     parent = {}
@@ -337,14 +282,3 @@ def wrk(port, seconds=3):
 
 def pin(pid, cores):
     subprocess.run(["taskset", "-acp", cores, str(pid)], check=True, stdout=subprocess.DEVNULL)
-
-
-def floor_program(directory):
-    """Builds floor.c, which see."""
-    libraries = ["libmicrohttpd", "gnutls", "libcurl", "libcjson", "yaml-0.1", "libpq"]
-    flags = subprocess.run(["pkg-config", "--cflags", "--libs", *libraries], check=True,
-                           stdout=subprocess.PIPE, text=True).stdout.split()
-    subprocess.run(["cc", "-std=c17", "-O2", "-o", f"{directory}/floor", f"{here}/floor.c", *flags],
-                   check=True)
-    os.chmod(f"{directory}/floor", 0o755)
-    return f"{directory}/floor"

@@ -54,12 +54,28 @@ make_machine() { # what a node needs of the machine, in namespaces: nothing of i
     echo 1 >/proc/sys/net/ipv4/ip_forward
 }
 
+# What service accounts of the namespace write, one line of JSON a request, in audit.log.
+write_audit_policy() {
+    cat >audit.yaml <<K
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: Metadata, userGroups: ["system:serviceaccounts:default"], verbs: [create, update, patch, delete, deletecollection]}
+- {level: None}
+K
+}
+
 ready() { curl -sf --cacert ca.crt -H "Authorization: Bearer $(cat token)" "https://127.0.0.1:$api_port/readyz"; }
 
 control_plane() {
-    local bind=127.0.0.1 endpoints=none
+    local bind=127.0.0.1 endpoints=none audit=()
     if [ "$what" = node ]; then bind=0.0.0.0 endpoints=master-count; fi
     local etcd=http://127.0.0.1:$etcd_port peer=http://127.0.0.1:$etcd_peer_port
+    if [ -n "${HOWDAH_LAB_AUDIT:-}" ]; then
+        write_audit_policy
+        audit=(--audit-policy-file=audit.yaml --audit-log-path="$run/audit.log")
+    fi
     start etcd etcd --data-dir etcd --unsafe-no-fsync --listen-client-urls "$etcd" --advertise-client-urls "$etcd" \
         --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" --initial-cluster "default=$peer"
     start apiserver "$bin/kube-apiserver" --etcd-servers="$etcd" --bind-address=$bind --advertise-address=$node_ip \
@@ -68,7 +84,7 @@ control_plane() {
         --enable-admission-plugins=PodSecurityPolicy --service-cluster-ip-range=10.96.0.0/16 \
         --service-account-key-file=pki/sa.pub --service-account-signing-key-file=pki/sa.key \
         --service-account-issuer=https://kubernetes.default.svc --allow-privileged=false \
-        --kubelet-preferred-address-types=InternalIP --cert-dir=pki
+        --kubelet-preferred-address-types=InternalIP --cert-dir=pki "${audit[@]}"
     wait_for 90 "the API server is ready" ready
     kubectl --kubeconfig admin.conf apply -f "$lab_dir/restricted.yaml"
     start controllers "$bin/kube-controller-manager" --kubeconfig=admin.conf --root-ca-file=ca.crt \

@@ -12,6 +12,7 @@
 # fit. A run directory serves one at a time. End it with down.sh RUN_DIR.
 #
 # As root. HOWDAH_LAB_IMAGES="howdah postgres": archives of images.sh to load into the node.
+# HOWDAH_LAB_AUDIT=1: what pods write to the API is in RUN_DIR/audit.log.
 set -euo pipefail
 # shellcheck source=common.sh
 . "$(dirname "$0")/common.sh"

@@ -19,7 +19,7 @@ COLUMNS = ("what", "unit", "Patroni", "ours, Endpoints", "ours, Lease", "floor",
 BEGIN = "<!-- written by ./dev bench --kubernetes --markdown: -->\n"
 PLACE = os.path.join(g.here, "../../build/bench-kubernetes.json")
 TRIES = 2  # of what fails
-HEAD = ("ttl 30, loop_wait 10, retry_timeout 10; three pods; one node, whose etcd does not wait for its disk; "
+HEAD = ("Kubernetes 1.20; ttl 30, loop_wait 10, retry_timeout 10; three pods; one node, whose etcd does not wait for its disk; "
         "median (least … most, n)")
 
 

@@ -385,5 +385,4 @@ def followed(cluster, directory, name):
 
 
 def versions(cluster):
-    return {"agent": cluster.version(), "postgres": cluster.sql(cluster.pods[0], "show server_version")[0][0],
-            "kubernetes": json.loads(cluster.lab.kubectl("get", "--raw", "/version"))["gitVersion"]}
+    return {"agent": cluster.version(), "postgres": cluster.sql(cluster.pods[0], "show server_version")[0][0]}

@@ -29,14 +29,6 @@ static bool fence_may_go(const Facts *f)
     return !f->lease.held && !f->lease.resuming && is_standby(f) && !may_write(f);
 }
 
-static Instant stop_at(const Facts *f) // when a fast stop must begin to end before the fence
-{
-    const HowdahSettings *h = &f->settings->howdah;
-    if (f->lease.held)
-        return instant_plus_ms(f->lease.valid_until, -(h->margin_ms + h->stop_budget_ms));
-    return instant_plus_ms(f->warden.quit_at, -h->stop_budget_ms);
-}
-
 // A server that was there before us and before any cluster was registered: it may stay a primary
 // until it has claimed the cluster, because nobody else can have been one. Where another store may
 // hold this cluster, that is found out within a ttl.
@@ -72,8 +64,8 @@ static bool guard_writes(const Facts *f, Decision *d)
     const bool stopping = f->server->task.running && f->server->task.kind == TASK_STOP;
     if (!f->lease.held && f->lease.resuming) {
         // Our predecessor's fence counts on: nothing is at stake before its deadline.
-        if (instant_before(f->now, stop_at(f))) {
-            *d = wait_until(*d, REASON_RACE_RESUME, stop_at(f));
+        if (instant_before(f->now, must_stop_at(f))) {
+            *d = wait_until(*d, REASON_RACE_RESUME, must_stop_at(f));
             return true;
         }
         *d = with(*d, REASON_LEASE_RUNNING_OUT);
@@ -90,8 +82,8 @@ static bool guard_writes(const Facts *f, Decision *d)
         d->cancel_task = f->server->task.running && !stopping;
         return true;
     }
-    if (instant_before(f->now, stop_at(f))) {
-        d->wake_at = instant_earliest(d->wake_at, stop_at(f));
+    if (instant_before(f->now, must_stop_at(f))) {
+        d->wake_at = instant_earliest(d->wake_at, must_stop_at(f));
         return false;
     }
     evidence(d, "lease_left_ms=%lld", (long long)instant_ms_between(f->now, f->lease.valid_until));

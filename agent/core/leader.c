@@ -105,8 +105,12 @@ static Decision decide_stopped(const Facts *f, Decision d)
 {
     const ServerView *s = f->server;
     const ClusterView *c = f->cluster;
+    // We have stopped it ourselves, and nothing is started on what is left of a lease: the proof
+    // that has to come before would make it whole again.
+    const bool runs_out = !instant_before(f->now, must_stop_at(f));
+    const Reason why = runs_out ? REASON_LEASE_RUNNING_OUT : REASON_LEADER_CRASHED;
     if (s->remains) // the warden is still clearing up after it
-        return wait_until(d, REASON_LEADER_CRASHED, instant_plus_ms(f->now, 100));
+        return wait_until(d, why, instant_plus_ms(f->now, 100));
     if (s->dir == DIR_MISSING || s->dir == DIR_PARTIAL) {
         d = with(d, REASON_LEADER_DIRECTORY_LOST);
         d.key = KEY_RELEASE;
@@ -114,6 +118,8 @@ static Decision decide_stopped(const Facts *f, Decision d)
     }
     if (cannot_start(f) && fail_over(f, &d, REASON_LEADER_START_TIMEOUT))
         return d;
+    if (runs_out)
+        return wait_until(d, why, f->lease.valid_until);
     // In the term in which it became a primary it goes on with its timeline; anybody else comes up
     // as a standby and is promoted, which gives it a timeline of its own.
     const bool was_primary =

@@ -27,6 +27,14 @@ bool is_struck(const Facts *f)
            !instant_before(w->fenced_at, w->quit_at) && !instant_before(f->now, w->kill_at);
 }
 
+Instant must_stop_at(const Facts *f)
+{
+    const HowdahSettings *h = &f->settings->howdah;
+    if (f->lease.held)
+        return instant_plus_ms(f->lease.valid_until, -(h->margin_ms + h->stop_budget_ms));
+    return instant_plus_ms(f->warden.quit_at, -h->stop_budget_ms);
+}
+
 bool is_standby(const Facts *f)
 {
     return f->server->running && f->server->answered && f->server->in_recovery;

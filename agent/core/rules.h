@@ -4,6 +4,8 @@
 
 // Could the local server be taking writes, or begin to at any moment? Silence is not "no".
 bool may_write(const Facts *f);
+// When a fast stop must begin to end before the fence strikes.
+Instant must_stop_at(const Facts *f);
 // The server is up as a standby, and has said so.
 bool is_standby(const Facts *f);
 bool directory_usable(const Facts *f);

@@ -136,6 +136,17 @@ ROW(lease_runs_out)
     leading(w);
     w->f.lease.valid_until = (Instant){S(1004)};
 }
+// Stopped for that, it has not crashed, and is not started on what is left of the lease.
+ROW(lease_runs_out_stopped)
+{
+    lease_runs_out(w);
+    stopped(w);
+}
+ROW(lease_runs_out_remains)
+{
+    lease_runs_out_stopped(w);
+    w->server.remains = true;
+}
 ROW(lease_lost)
 {
     leading(w);
@@ -215,6 +226,8 @@ static const Row rows[] = {
     R(silent, KEEP, NONE, LEADER_NOT_ANSWERING),
     R(silent_for_long, KEEP, STOP, LEADER_STOPPED_SERVER),
     R(lease_runs_out, KEEP, STOP, LEASE_RUNNING_OUT),
+    R(lease_runs_out_stopped, KEEP, NONE, LEASE_RUNNING_OUT),
+    R(lease_runs_out_remains, KEEP, NONE, LEASE_RUNNING_OUT),
     R_STRIKE(lease_lost, KEEP, LEASE_LOST),
     R_STRIKE(primary_without_lease, KEEP, PRIMARY_WITHOUT_LEASE),
     R(resuming, KEEP, NONE, RACE_RESUME),

@@ -303,15 +303,19 @@ typedef struct {
     const char *status, *stamp;
 } Renewal;
 
-// Somebody deleted it by hand. Its holder may put it back as it was, while nobody else can have
-// taken it.
-static bool recreate(Kube *kube, const Renewal *renewal, KubePatch *patch, LeaderWrite *record,
-                     Error *err)
+// Somebody deleted it by hand, or changed what stands beside the record. Its holder may put it back
+// as it was, while nobody else can have taken it. The time of the acquisition is the holder's own:
+// who acquires writes another one, also under the same name.
+static bool put_back(Kube *kube, const Renewal *renewal, const LeaderState *state, KubePatch *patch,
+                     LeaderWrite *record, Error *err)
 {
     const KubeHold *held = &kube->hold;
-    if (held->term != renewal->term || held->acquire_time == NULL || held->term_text == NULL ||
-        !instant_before(kube_now(kube), held->valid_until))
-        return error_set(err, ERR_CONFLICT, "the leader's object is gone");
+    const bool as_we_left_it =
+        !state->exists || (str_eq(state->record.leader, kube->member) &&
+                           str_eq(state->record.acquire_time, held->acquire_time));
+    if (!as_we_left_it || held->term != renewal->term || held->acquire_time == NULL ||
+        held->term_text == NULL || !instant_before(kube_now(kube), held->valid_until))
+        return not_ours(state, err);
     record->acquire_time = held->acquire_time;
     kube_patch_text(patch, ANNOTATION_TERM, held->term_text);
     return true;
@@ -328,8 +332,8 @@ static bool prepare_renewal(Kube *kube, const KubeUpdate *update, const Tree *ob
                           .acquire_time = str_or(state.record.acquire_time, renewal->stamp),
                           .renew_time = renewal->stamp};
     (void)done;
-    if (!state.exists ? !recreate(kube, renewal, patch, &record, err)
-                      : !is_ours(kube, &state, renewal->term) && !not_ours(&state, err))
+    if (!is_ours(kube, &state, renewal->term) &&
+        !put_back(kube, renewal, &state, patch, &record, err))
         return false;
     kube_patch_record(patch, &record);
     stamp_session(kube, patch, renewal->stamp);

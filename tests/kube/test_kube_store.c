@@ -147,6 +147,12 @@ static LeaderState state_there(void)
     return kube_leader_state(lab_arena, lab_mode, object);
 }
 
+static void annotate_leader(const char *fields)
+{
+    lab_patch(lab_leader_kind(), lab_leader_name(),
+              arena_printf(lab_arena, "{\"metadata\":{\"annotations\":{%s}}}", fields));
+}
+
 // Renewed in time by its holder, whatever others do to the record meanwhile.
 static void tampered_with(void)
 {
@@ -188,13 +194,36 @@ static void tampered_with(void)
     (void)lab_renew(a, held.term, NULL);
     (void)lab_wait(b, lab_has_leader, "a", "the labels to be back");
 
+    // What stands beside the record taken away, one by one and together: put back likewise.
+    static const char *const beside[] = {"\"howdah.io/term\":null", "\"howdah.io/session\":null",
+                                         "\"howdah.io/term\":null,\"howdah.io/session\":null"};
+    for (size_t i = 0; i < COUNT_OF(beside); i++) {
+        annotate_leader(beside[i]);
+        (void)lab_renew(a, held.term, NULL);
+        const LeaderState mended = state_there();
+        assert_true(mended.ours);
+        assert_int_equal(mended.term.term, held.term);
+        assert_string_equal(mended.record.acquire_time, was.record.acquire_time);
+    }
+
     // Nobody but the holder puts it back, and a released term not even that one.
     lab_release(a, held.term);
     lab_delete(lab_leader_kind(), lab_leader_name());
     lab_refuse_renewal(a, held.term);
     assert_null(lab_get(lab_leader_kind(), lab_leader_name()));
     // A term is not used twice, although the object begins anew.
-    assert_int_equal(lab_acquire(a, "i").term, held.term + 1);
+    const int64_t next = lab_acquire(a, "i").term;
+    assert_int_equal(next, held.term + 1);
+
+    // Acquired at another time, by another session: of the same name, and yet somebody else.
+    static const char later[] = "acquireTime\":\"2030-01-01T00:00:00.000000Z\"";
+    annotate_leader("\"howdah.io/session\":null");
+    if (lab_mode == KUBERNETES_LEASES)
+        lab_patch(lab_leader_kind(), lab_leader_name(),
+                  arena_printf(lab_arena, "{\"spec\":{\"%s}}", later));
+    else
+        annotate_leader(arena_printf(lab_arena, "\"%s", later));
+    lab_refuse_renewal(a, next);
     dcs_free(a);
     dcs_free(b);
 }

@@ -309,6 +309,35 @@ static void test_a_watch_that_is_forbidden(void **state)
                                      "[pods], verbs: [")); // watch, or list by now
 }
 
+static void count_warnings(void *context, LogLevel level, const char *line)
+{
+    const bool named = strstr(line, "the role needs {apiGroups: [\"\"], resources: [pods], verbs: "
+                                    "[list]}") != NULL;
+    atomic_fetch_add((atomic_int *)context, level == LOG_WARN && named ? 1 : 0);
+}
+
+// What is refused is one line with the rule, however often it is asked for; and again when it had
+// been allowed in between.
+static void test_a_list_that_is_forbidden(void **state)
+{
+    static const KubeStep refused[] = {{KUBE_ANSWERS, "403 Forbidden", "{}"}};
+    static const KubeStep allowed[] = {LIST("10", "[]"),
+                                       {KUBE_STREAMS, NULL, EVENT("BOOKMARK", "", "15")},
+                                       {KUBE_BREAKS, NULL, ""},
+                                       {KUBE_ANSWERS, "403 Forbidden", "{}"}};
+    static atomic_int warnings;
+    (void)state;
+    atomic_store(&warnings, 0);
+    log_capture(count_warnings, &warnings);
+    start(refused, COUNT_OF(refused));
+    assert_true(kube_server_wait(&server, 4));
+    assert_int_equal(atomic_load(&warnings), 1);
+    kube_server_script(&server, allowed, COUNT_OF(allowed));
+    assert_true(kube_server_wait(&server, kube_server_count(&server) + 6));
+    log_capture(NULL, NULL);
+    assert_int_equal(atomic_load(&warnings), 2);
+}
+
 static void test_lists_that_are_none(void **state)
 {
     static const KubeStep steps[] = {{KUBE_ANSWERS, "200 OK", "{\"items\":[]}"},
@@ -386,6 +415,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_streams_that_break, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_connection_that_had_died, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_watch_that_is_forbidden, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_list_that_is_forbidden, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lists_that_are_none, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_list_that_is_put_off, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_restart, set_up, tear_down),

@@ -19,9 +19,9 @@ enum {
     LAST_MS = 1000,       // for what was told last, when we are to end
     RETRY_MIN_MS = 1000,  // after a call that failed, doubling
     RETRY_MAX_MS = 60000, // …
-    REFUSED_MS = 600000,  // a rule of the role is missing: somebody may add it
+    REFUSED_MS = 30000,   // a rule of the role is missing: somebody may add it
     LOOK_AGAIN_MS = 5000, // after a change: what a former leader had under way may come late
-    LOOK_MS = 600000,     // Services come and go
+    LOOK_MS = 30000,      // Services come and go, and others can write their labels too
     STALE_MS = 600000,    // an Event that could not be written for so long is no news
     QUEUE_SIZE = 32,
     NAME_SIZE = 256,

@@ -44,8 +44,8 @@ class Cluster:
     def documents(self, **how):
         return documents(size=len(self.pods), **how)
 
-    def deploy(self, **how):
-        self.lab.apply(yaml.safe_dump_all(self.documents(**how)))
+    def deploy(self, docs=None, **how):
+        self.lab.apply(yaml.safe_dump_all(docs or self.documents(**how)))
         wait_for("every pod is ready", self.ready, 240, every=0.5)
         wait_for("a pod is labelled as the leader", self.primary, 30)
         return self
@@ -69,8 +69,8 @@ class Cluster:
     def service(self, name="demo"):
         return self.lab.get("service", name)
 
-    def signs(self):
-        labels = self.service()["metadata"]["labels"]
+    def signs(self, service="demo"):
+        labels = self.service(service)["metadata"]["labels"]
         return {k.split("/")[1]: v for k, v in labels.items() if k.startswith("howdah.io/")}
 
     def events(self, kind=None):
@@ -92,8 +92,8 @@ class Cluster:
     def streaming(self):
         """Everybody follows the one leader: its name."""
         members = self.members()
-        leaders = [n for n, m in members.items() if m["Role"] == "Leader" and m["State"] == "running"]
-        replicas = [n for n, m in members.items() if m["Role"] == "Replica" and m["State"] == "streaming"]
+        leaders = [n for n, m in members.items() if m["Role"] == "Leader" and m.get("State") == "running"]
+        replicas = [n for n, m in members.items() if m["Role"] == "Replica" and m.get("State") == "streaming"]
         whole = len(leaders) == 1 and len(replicas) == len(self.pods) - 1
         return leaders[0] if whole and self.primary() == leaders[0] else None
 
@@ -170,7 +170,9 @@ class Client:
             # To the address of a pod that is gone nobody answers, and libpq waits for 2 s at least.
             with self.cluster.lab.network():
                 socket.create_connection((self.address, 5432), timeout=0.2).close()
-            conn = self.cluster.connect(self.address, options="-c statement_timeout=30000")
+            # Where packets vanish, neither a statement nor its answer is waited for any longer than this.
+            conn = self.cluster.connect(self.address, options="-c statement_timeout=30000", tcp_user_timeout=4000,
+                                        keepalives_idle=2, keepalives_interval=1)
         except (OSError, psycopg2.OperationalError):
             return None
         conn.autocommit = True

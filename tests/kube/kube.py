@@ -5,6 +5,7 @@ import glob
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -106,6 +107,19 @@ class Lab:
                 if os.path.basename(line.split()[1]) == program]
         assert len(pids) == 1, f"{program}: {found}"
         return pids[0]
+
+    @contextlib.contextmanager
+    def without_api_server(self):
+        """It is killed, and started again as the lab had started it."""
+        hold = f"{self.dir}/hold.apiserver"  # lab/inside.sh
+        with open(hold, "w"):
+            os.kill(self.pid("kube-apiserver"), signal.SIGKILL)
+        try:
+            yield
+        finally:
+            os.unlink(hold)
+        wait_for("the API server is back",
+                 lambda: self.kubectl("get", "--raw", "/readyz", check=False) == "ok", 60)
 
     def url(self, name):
         """Of etcd or api. A node's are its own network's."""

@@ -27,5 +27,5 @@ if [ -e cgroup ]; then
     wait_for 30 "the lab's control groups are empty" gone
 fi
 rm -rf --one-file-system etcd pki cni containerd kubelet volumes kernel log cgroup ready ports token ca.crt admin.conf \
-    enter kubectl init.pid lab.pid ./*.yaml containerd.toml
+    enter kubectl init.pid lab.pid hold.* ./*.yaml containerd.toml
 rm -f lock

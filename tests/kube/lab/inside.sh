@@ -12,9 +12,15 @@ etcd_port='' etcd_peer_port='' api_port='' # which this sets:
 . "$run/ports"
 cd "$run"
 node_ip=10.244.0.1
-declare -A started=()
+declare -A started=() commands=()
 # None inherits the lock, fd 8: it means this process.
-start() { local name=$1; shift; "$@" >"$run/$name.log" 2>&1 8>&- & started[$!]=$name; }
+start() {
+    local name=$1
+    shift
+    commands[$name]=${*@Q}
+    "$@" >>"$run/$name.log" 2>&1 8>&- &
+    started[$!]=$name
+}
 
 make_machine() { # what a node needs of the machine, in namespaces: nothing of it outlasts us
     mount -t proc proc /proc
@@ -184,8 +190,12 @@ touch ready
 while :; do
     ended=
     wait -n -p ended || true
-    if [ -n "${ended:-}" ] && [ -n "${started[$ended]:-}" ]; then
-        echo "${started[$ended]} has ended"
-        exit 1 # and with the first process all others
-    fi
+    name=${started[${ended:-0}]:-}
+    if [ -z "$name" ]; then continue; fi
+    echo "$name has ended"
+    # A test has ended it, for as long as it says so; else it is the end of all others, too.
+    [ -e "hold.$name" ] || exit 1
+    unset "started[$ended]"
+    while [ -e "hold.$name" ]; do sleep 0.1; done
+    eval "start $name ${commands[$name]}"
 done

@@ -63,13 +63,13 @@ bool kube_patch_pod(Kube *kube, KubeClient *client, Arena *arena, const char *po
         kube_take_reply(kube, KIND_PODS, pod, &reply);
         return true;
     }
-    if (reply.status == 404)
+    if (reply.status == 404 && err->kind == ERR_CONFLICT) { // else it is the path that is not there
         kube_take_reply(kube, KIND_PODS, pod, &reply);
-    if (reply.status == 404)
         return error_set(err, ERR_INVALID,
                          "there is no pod '%.80s' in namespace '%.60s': a member's name must be "
                          "its pod's",
                          pod, kube->layout.namespace);
+    }
     return error_wrap(err, "patch pod '%s'", pod);
 }
 

@@ -92,22 +92,28 @@ static Instant strip_losers(Upkeep *upkeep, Instant now)
 {
     Kube *kube = upkeep->kube;
     const char *pod = next_loser(upkeep);
-    if (pod != NULL && !is_due(upkeep->strip_at, now))
+    if (pod == NULL)
+        return (Instant){0};
+    if (!is_due(upkeep->strip_at, now))
         return upkeep->strip_at;
-    for (int i = 0; i < STRIP_ROUND && pod != NULL; i++, pod = next_loser(upkeep)) {
+    for (int i = 0; i < STRIP_ROUND && pod != NULL; i++) {
         Error err = {0};
         const Tree *labels = kube_strip_labels(upkeep->arena, &kube->settings);
-        if (!kube_patch_pod(kube, &kube->upkeep, upkeep->arena, pod, labels, NULL, brief(kube),
-                            &err)) {
+        const bool ok = kube_patch_pod(kube, &kube->upkeep, upkeep->arena, pod, labels, NULL,
+                                       brief(kube), &err);
+        const char *next = next_loser(upkeep);
+        if (!ok && str_eq(next, pod)) { // it is still there
             upkeep->strip_at =
                 labels_failed(upkeep, &upkeep->strip_told,
                               "role label of a pod that does not lead stays", pod, &err);
             return upkeep->strip_at;
         }
         upkeep->strip_told.text[0] = '\0';
+        pod = next;
     }
-    upkeep->strip_at = instant_plus_ms(kube_now(kube), RETRY_MS);
-    return pod != NULL ? upkeep->strip_at : (Instant){0};
+    // One that is found later must not wait.
+    upkeep->strip_at = pod != NULL ? instant_plus_ms(kube_now(kube), RETRY_MS) : (Instant){0};
+    return upkeep->strip_at;
 }
 
 static Instant keep_own_labels(Upkeep *upkeep, Instant now)

@@ -230,7 +230,9 @@ struct Ctl;
 void doctor_gather(struct Ctl *ctl, const char *config, const char *scope, DoctorFacts *out);
 // doctor_kube.c
 void gather_kubernetes(DoctorFacts *facts, Clock *clock, Resolver *resolver, Deadline deadline);
-// doctor_disk.c: in a child process, because a dead disk lets nobody go.
+// doctor_disk.c: false when the time is over.
+bool doctor_wait(int fd, short events, Clock *clock, Deadline deadline);
+// In a child process, because a dead disk lets nobody go.
 void gather_volume(const Settings *settings, Clock *clock, Arena *arena, Deadline deadline,
                    VolumeFacts *out);
 // doctor_warden.c

@@ -48,17 +48,14 @@ static void look(const Paths *paths, int fd)
     _exit(written == (ssize_t)sizeof facts ? 0 : 1);
 }
 
-static bool read_facts(int fd, Clock *clock, Deadline deadline, VolumeFacts *out)
+bool doctor_wait(int fd, short events, Clock *clock, Deadline deadline)
 {
-    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-    for (;;) {
-        const int64_t left = deadline_left_ms(deadline, clock_now(clock));
-        const int ready = poll(&poll_fd, 1, (int)left);
-        if (ready > 0)
-            return read(fd, out, sizeof *out) == (ssize_t)sizeof *out;
-        if (ready == 0 || errno != EINTR)
-            return false;
-    }
+    struct pollfd poll_fd = {.fd = fd, .events = events};
+    int ready;
+    do
+        ready = poll(&poll_fd, 1, (int)deadline_left_ms(deadline, clock_now(clock)));
+    while (ready < 0 && errno == EINTR);
+    return ready > 0;
 }
 
 void gather_volume(const Settings *settings, Clock *clock, Arena *arena, Deadline deadline,
@@ -81,7 +78,8 @@ void gather_volume(const Settings *settings, Clock *clock, Arena *arena, Deadlin
     (void)close(ends[1]);
     if (child < 0)
         return;
-    if (!read_facts(from, clock, deadline, out)) {
+    if (!doctor_wait(from, POLLIN, clock, deadline) ||
+        read(from, out, sizeof *out) != (ssize_t)sizeof *out) {
         *out = (VolumeFacts){0};
         (void)kill(child, SIGKILL); // it goes when the disk lets it
         return;

@@ -1,7 +1,6 @@
 // One connection to PostgreSQL with a deadline, and questions whose answers come as JSON.
 #include "ctl/doctor.h"
 
-#include <errno.h>
 #include <libpq-fe.h>
 #include <poll.h>
 #include <string.h>
@@ -30,14 +29,8 @@ static const char *first_line(Arena *arena, const char *message)
 
 static bool wait_for(const Session *s, short events)
 {
-    struct pollfd fd = {.fd = PQsocket(s->conn), .events = events};
-    int ready = -1;
-    if (fd.fd < 0)
-        return false;
-    do
-        ready = poll(&fd, 1, (int)deadline_left_ms(s->deadline, clock_now(s->clock)));
-    while (ready < 0 && errno == EINTR);
-    return ready > 0;
+    const int fd = PQsocket(s->conn);
+    return fd >= 0 && doctor_wait(fd, events, s->clock, s->deadline);
 }
 
 // --- connecting

@@ -43,16 +43,6 @@ static const char *find_socket(const Settings *s, Arena *arena)
 
 // --- asking
 
-static bool wait_ready(int fd, short events, Clock *clock, Deadline deadline)
-{
-    struct pollfd poll_fd = {.fd = fd, .events = events};
-    int ready;
-    do
-        ready = poll(&poll_fd, 1, (int)deadline_left_ms(deadline, clock_now(clock)));
-    while (ready < 0 && errno == EINTR);
-    return ready > 0;
-}
-
 static int connect_to(const char *path, int *out_error)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -81,7 +71,7 @@ static WardenAnswer ask(int fd, Clock *clock, Deadline deadline, int *out_error)
         *out_error = errno;
         return WARDEN_REFUSES;
     }
-    if (!wait_ready(fd, POLLIN, clock, deadline))
+    if (!doctor_wait(fd, POLLIN, clock, deadline))
         return WARDEN_SILENT;
     const ssize_t got = recv(fd, buffer, sizeof buffer, 0);
     if (got <= 0) {

@@ -338,6 +338,44 @@ static void change_session(Agent *agent)
     }
 }
 
+static bool fence_is_bound(const Agent *agent)
+{
+    const WardenView *w = &agent->warden;
+    const Instant until = lease_capped(agent, agent->lease.proof).valid_until;
+    const Instant quit_at = instant_plus_ms(until, -settings_of(agent)->howdah.margin_ms);
+    return w->connected && (!w->fence_armed || !instant_before(quit_at, w->quit_at));
+}
+
+static bool proof_is_bound(const Agent *agent)
+{
+    const LeaseProof *proof = &agent->lease.proof;
+    return !instant_before(lease_capped(agent, *proof).valid_until, proof->valid_until);
+}
+
+// Others count by a lowered ttl from the write on that tells it, whether or not its reply arrives:
+// before that, what we have proven, what probes are told of it and the fence have to end by the
+// lowered one.
+static bool bound_by_ttl(const Agent *agent)
+{
+    const Lease *lease = &agent->lease;
+    const Snapshot *told = agent->snapshot; // this thread's own
+    return !lease->held ||
+           (proof_is_bound(agent) && fence_is_bound(agent) &&
+            (!told || !instant_before(lease->proof.valid_until, told->leader_until)));
+}
+
+// A renewal of the old session, which is capped, and moves the fence. The end of the turn tells
+// probes.
+static void bind_by_ttl(Agent *agent)
+{
+    Error err = {0};
+    if (!proof_is_bound(agent))
+        agent->lease.check_now = true;
+    else if (!fence_is_bound(agent) && fence_may_move(agent) &&
+             !lease_fence(agent, agent->fence_writer, &err))
+        log_warn("fence not moved error='%s'", err.text);
+}
+
 static bool session_outdated(const Agent *agent)
 {
     const Lease *lease = &agent->lease;
@@ -392,6 +430,8 @@ Instant lease_due(const Agent *agent)
         return after((Instant){1}, lease->session_retry_at);
     if (lease->check_now || lease->resuming || lease->release_unknown)
         return after((Instant){1}, lease->retry_at);
+    if (lease->held && session_outdated(agent) && bound_by_ttl(agent))
+        return after(after((Instant){1}, lease->session_retry_at), lease->retry_at);
     if (lease->held)
         return lease->failures > 0
                    ? lease->retry_at
@@ -411,8 +451,12 @@ void lease_keep(Agent *agent)
         lease->probe_first = true;
     }
     fence_catch_up(agent);
-    if (session_outdated(agent))
-        change_session(agent);
+    if (session_outdated(agent)) {
+        if (bound_by_ttl(agent))
+            change_session(agent);
+        else
+            bind_by_ttl(agent);
+    }
     if (instant_before(now, lease_due(agent)) || !store_hears_and_speaks(agent))
         return;
     if (!session_open(agent)) {

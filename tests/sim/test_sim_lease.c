@@ -238,6 +238,30 @@ static void test_stale_watch(void **state)
     }
 }
 
+// The ttl is lowered, and the leader's agent stops while it tells the store: others count by the
+// new ttl from that write on, and so has the fence to.
+static void test_lowered_ttl(void **state)
+{
+    (void)state;
+    FOR_SEEDS(seed, 120)
+    {
+        AUTO(sim_release) Sim *sim = settled((SimOptions){0}, seed);
+        const int leader = sim_leader(sim);
+        EXPECT(sim, sim_run(sim, (int64_t)(seed * 977 % 10000)));
+        sim_request(sim, leader, API_PATCH_CONFIG,
+                    "{\"ttl\":10,\"loop_wait\":2,\"retry_timeout\":3}");
+        if (seed % 2 == 0)
+            sim_lose_reply(sim, leader, OP_ACQUIRE);
+        EXPECT(sim, sim_run(sim, (int64_t)(seed * 7 % 240)));
+        if (seed % 4 < 2)
+            sim_agent_freeze(sim, leader);
+        else
+            sim_cut_store(sim, leader, true);
+        EXPECT(sim, sim_run_until_at(sim, another_primary, leader, SECONDS(2 * TTL + 15)));
+        heals(sim);
+    }
+}
+
 // A new instance under the old name: the machine was reset, and comes back before its lease is
 // over. The key it finds bears its name, and is not its own.
 static void test_reboot_within_ttl(void **state)
@@ -308,6 +332,7 @@ int main(void)
         cmocka_unit_test(test_lost_messages),
         cmocka_unit_test(test_lost_acquire),
         cmocka_unit_test(test_stale_watch),
+        cmocka_unit_test(test_lowered_ttl),
         cmocka_unit_test(test_reboot_within_ttl),
         cmocka_unit_test(test_sick_store),
         cmocka_unit_test(test_second_member_of_one_name),

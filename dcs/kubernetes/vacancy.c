@@ -109,15 +109,30 @@ static bool was_acquired(const LeaderState *before, const LeaderState *after)
                            (after->transitions > before->transitions || !before->exists));
 }
 
+// The holder's own, as far as one can see. Its ttl counts; one that somebody else has lowered does
+// not end a time that the holder counts by its own.
+static bool was_renewed(const KubeVacancy *vacancy, const LeaderState *before,
+                        const LeaderState *after)
+{
+    return !str_eq(before->record.renew_time, after->record.renew_time) &&
+           (!vacancy->ours || after->stamped);
+}
+
 static void name_appeared(KubeVacancy *vacancy, const LeaderState *before, const LeaderState *after,
                           Instant now, int64_t default_ttl_ms)
 {
     const bool same = str_eq(after->record.leader, vacancy->holder);
     const bool reserved = vacancy->kind == VACANCY_TAMPERED;
-    if (!same && (reserved || kube_vacancy_leads(vacancy, now)) && !was_acquired(before, after))
+    if (!same && (reserved || kube_vacancy_leads(vacancy, now)) && !was_acquired(before, after)) {
         set_tampered(vacancy, now);
-    else
-        adopt(vacancy, after, now, default_ttl_ms);
+        return;
+    }
+    const bool renewed =
+        !same || !kube_vacancy_leads(vacancy, now) || was_renewed(vacancy, before, after);
+    const int64_t least_ms = renewed ? 0 : vacancy->ttl_ms;
+    adopt(vacancy, after, now, default_ttl_ms);
+    if (vacancy->ttl_ms < least_ms)
+        vacancy->ttl_ms = least_ms;
 }
 
 static void name_went(KubeVacancy *vacancy, const LeaderState *after, Instant now)

@@ -286,6 +286,33 @@ static void test_vacancies_by_table(void **state)
 }
 
 // Reserved from the first sight on, not from every look.
+static const char *with_ttl(const char *record, const char *ttl)
+{
+    const char *at = strstr(record, "\"30\"");
+    return arena_printf(arena, "%.*s\"%s\"%s", (int)(at - record), record, ttl, at + 4);
+}
+
+// A ttl that somebody has lowered by hand does not end a time that its holder counts by the old
+// one; its own renewal does.
+static void test_a_ttl_lowered_by_hand(void **state)
+{
+    (void)state;
+    list_first(object("demo", OURS("b", "r1", "0", "r1", "1")), MS(0));
+    (void)put("demo", with_ttl(OURS("b", "r1", "0", "r1", "1"), "1"), MS(1000));
+    assert_string_equal(view_at(MS(29000)).leader.name, "b");
+    // Another renewTime alone makes no renewal of a Howdah member's.
+    (void)put("demo",
+              with_ttl("{\"leader\":\"b\",\"ttl\":\"30\",\"renewTime\":\"rx\",\"acquireTime\":"
+                       "\"r1\",\"transitions\":\"0\",\"howdah.io/session\":\"" SESSION
+                       " r1\"," TERM("b", "1", "false") "}",
+                       "2"),
+              MS(29500));
+    assert_string_equal(view_at(MS(40000)).leader.name, "b");
+    (void)put("demo", with_ttl(OURS("b", "r2", "0", "r1", "1"), "10"), MS(41000));
+    assert_string_equal(view_at(MS(50000)).leader.name, "b");
+    assert_null(view_at(MS(52000)).leader.name);
+}
+
 static void test_when_it_began(void **state)
 {
     (void)state;
@@ -492,6 +519,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_vacancies_by_table, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_ttl_lowered_by_hand, begin, end),
         cmocka_unit_test_setup_teardown(test_when_it_began, begin, end),
         cmocka_unit_test_setup_teardown(test_view_of_a_leader, begin, end),
         cmocka_unit_test_setup_teardown(test_revisions_of_keys, begin, end),

@@ -26,9 +26,9 @@ static void hold(Kube *kube, int64_t term, Instant valid_until)
         keep_text(&kube->hold.term_text,
                   object != NULL ? kube_annotation(object->tree, ANNOTATION_TERM) : NULL);
     }
-    pthread_mutex_unlock(&kube->mutex);
     kube->hold.term = term;
     kube->hold.valid_until = valid_until;
+    pthread_mutex_unlock(&kube->mutex);
 }
 
 static LeaseProof proof_of(const Kube *kube, Instant sent_at)
@@ -409,6 +409,8 @@ bool kube_op_release(Dcs *dcs, const ReleaseRequest *request, Deadline deadline,
     const KubeUpdate update = {
         .what = "release", .role = OBJECT_LEADER, .prepare = prepare_release, .context = &own};
     Instant sent_at;
+    pthread_mutex_lock(&kube->mutex);
     kube->hold.term = 0; // whatever comes of it, the record is not put back
+    pthread_mutex_unlock(&kube->mutex);
     return kube_update(kube, &update, deadline, &sent_at, err);
 }

@@ -23,8 +23,12 @@ char *kube_member_fixed(Arena *arena, const char *json)
 bool kube_leads(Kube *kube, Arena *arena)
 {
     const LeaderState state = kube_cache_leader(&kube->cache, arena);
-    return kube_vacancy_leads(&kube->cache.vacancy, kube_now(kube)) &&
-           str_eq(state.record.leader, kube->member) && str_eq(state.session, kube->session);
+    // Without its session it is ours by the time of our acquire, and our renewal puts that back.
+    const bool ours =
+        str_eq(state.session, kube->session) ||
+        (kube->hold.term != 0 && str_eq(state.record.acquire_time, kube->hold.acquire_time));
+    return ours && str_eq(state.record.leader, kube->member) &&
+           kube_vacancy_leads(&kube->cache.vacancy, kube_now(kube));
 }
 
 // Under the mutex.

@@ -55,11 +55,11 @@ struct Kube {
     int upkeep_fd;    // readable when it has something to do
     atomic_bool stop;
 
-    // Written by the caller's thread alone, and under the mutex, so that it may read it without:
+    // Written by the caller's thread alone, and under the mutex, so that it may read them without:
     char session[20]; // "": none open
+    KubeHold hold;
     // The caller's thread alone:
     int64_t session_ttl_ms;
-    KubeHold hold;
     Instant member_at;            // when the record was written last
     int64_t last_stamp_us;        // of a renewTime: they must differ
     _Atomic int64_t loop_wait_ms; // the upkeep reads it too

@@ -5,7 +5,8 @@
 // the world has moved on), ERR_UNAVAILABLE (not applied), ERR_UNCERTAIN (perhaps applied: look
 // before acting on it), ERR_INVALID (refused for good: permissions, garbage). docs/store.md.
 //
-// Calls are made by one thread, the turn's; the implementation's watcher thread keeps the view.
+// Calls are made by one thread, the turn's; view by others too, REST's. The implementation's
+// watcher thread keeps it.
 #pragma once
 #include "common/model/cluster.h"
 

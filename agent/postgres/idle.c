@@ -110,10 +110,11 @@ static void ask_self(TaskRun *run)
     ChildView child;
     pthread_mutex_lock(&server->lock);
     const bool wanted = server->shared.self_timeline_wanted;
+    const bool at_once = server->shared.self_timeline_at_once;
     pthread_mutex_unlock(&server->lock);
     const Instant now = clock_now(server->clock);
     if (!wanted || !postmaster_runs(server, &child) ||
-        (server->worker.self_of.ns == child.started_at.ns &&
+        (!at_once && server->worker.self_of.ns == child.started_at.ns &&
          instant_ms_between(server->worker.self_at, now) < SELF_AGAIN_MS))
         return;
     server->worker.self_at = now;
@@ -124,7 +125,7 @@ static void ask_self(TaskRun *run)
     if (!known)
         log_debug("cannot ask our own server for its timeline error='%s'", err.text);
     pthread_mutex_lock(&server->lock);
-    server->shared.self_timeline_wanted = false;
+    server->shared.self_timeline_wanted = server->shared.self_timeline_at_once = false;
     const bool news = known && (server->shared.self_timeline != self.timeline ||
                                 server->shared.self_timeline_of.ns != child.started_at.ns);
     if (known) {

@@ -210,14 +210,19 @@ static uint32_t standby_timeline(LocalServer *server, const Copied *copied, Inst
         turn->end_timeline = found;
         turn->end_timeline_of = started;
     }
-    // Without a receiver it may also move on by the archive, so the question is asked now and then.
+    // Without a receiver it may also move on by the archive, so the question is asked now and then;
+    // at once where the receiver has just gone: since the last look it may have brought a later
+    // timeline, and who stops the primary waits for a successor no longer than SUCCESSOR_WAIT_MS.
     if (!m->receiver) {
         pthread_mutex_lock(&server->lock);
         server->shared.self_timeline_wanted = true;
+        if (turn->had_receiver)
+            server->shared.self_timeline_at_once = true;
         pthread_mutex_unlock(&server->lock);
-        if (found == 0)
+        if (found == 0 || turn->had_receiver)
             server_wake(server->wake_fd);
     }
+    turn->had_receiver = m->receiver;
     return found != 0 ? found : m->control_timeline;
 }
 

@@ -41,6 +41,7 @@ typedef struct {
     uint32_t self_timeline; // what IDENTIFY_SYSTEM told of it, and for which postmaster
     Instant self_timeline_of;
     bool self_timeline_wanted;
+    bool self_timeline_at_once; // however lately it was asked
 
     Role role; // the last one known for certain
     bool role_known;
@@ -63,6 +64,7 @@ typedef struct {
     Instant last_of, answered_at;
     uint32_t end_timeline; // of the end of its WAL, as last worked out for this postmaster
     Instant end_timeline_of;
+    bool had_receiver; // at the last look
 } TurnSide;
 
 typedef struct LocalServer {

@@ -21,7 +21,8 @@ set(kube_known
   test_manifests::test_native_sidecar_is_the_same_pod 0 1
   test_manifests::test_openshift_template_is_the_same_cluster 0 1
   test_manifests::test_settings_are_valid 0 1
-  test_manifests::test_rights_and_objects 1 40)
+  test_manifests::test_rights_and_objects 1 40
+  test_native_sidecar::test_order_of_start_and_stop 1 60)
 
 function(kube_test name spec)
   set(labs 1)

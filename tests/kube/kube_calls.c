@@ -112,7 +112,7 @@ int set_up(void **state)
 {
     (void)state;
     arena = arena_new(ARENA_CAP_DEFAULT);
-    strcpy(directory, "/tmp/howdah-kube-XXXXXX");
+    assert_true(copy_text(directory, sizeof directory, "/tmp/howdah-kube-XXXXXX"));
     assert_non_null(mkdtemp(directory));
     const KubeAccessOptions options = {.kubeconfig = kubeconfig, .never_in_cluster = true};
     must(kube_access_open(&options, clock_system(), &access_, &err));

@@ -2,16 +2,11 @@
 // and conditions to wait for. Needs HOWDAH_KUBE_CONFIG, a kubeconfig file of an administrator.
 #pragma once
 #include "dcs/kubernetes/store.h"
+#include "tests/support/dcs_lab.h"
 #include "tests/support/lossy_proxy.h"
-#include "tests/support/test.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define TTL_MS 30000
 
-extern Arena *lab_arena;           // reset by every test's start
 extern KubernetesObjects lab_mode; // of the stores to come
 extern const char *lab_scope;      // one of its own for each
 extern LossyProxy *lab_proxy;      // before the API server
@@ -29,22 +24,7 @@ typedef struct {
 
 Dcs *lab_store(const LabOptions *options);
 Dcs *lab_member(const char *member); // with watches, a session and a pod
-Deadline lab_in(int64_t ms);
-Instant lab_now(void);
-int64_t lab_ms_since(Instant since);
-void lab_sleep_ms(int64_t ms); // between two looks at a condition
-bool lab_event(Dcs *dcs, int ms);
-void lab_check(bool ok, const Error *err, const char *what);
-#define CHECK(call) lab_check((call), &err, #call)
-
-const char *lab_open(Dcs *dcs, int64_t ttl_ms);
-ClusterView lab_refresh(Dcs *dcs);
-AcquireRequest lab_request(const ClusterView *view, const char *instance);
-Acquired lab_acquire(Dcs *dcs, const char *instance);
-typedef bool LabCondition(const ClusterView *view, const void *context);
-ClusterView lab_wait(Dcs *dcs, LabCondition *condition, const void *context, const char *what);
 bool lab_is_vacant(const ClusterView *view, const void *kind);
-bool lab_has_leader(const ClusterView *view, const void *name);
 
 // --- by hand
 const Tree *lab_get(KubeKind kind, const char *name);                 // NULL: not there

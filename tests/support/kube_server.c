@@ -1,48 +1,12 @@
 #include "tests/support/kube_server.h"
 
 #include "common/base/attributes.h"
+#include "tests/support/http_wire.h"
 
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-
-static void say_bytes(int fd, const char *bytes, size_t left)
-{
-    while (left > 0) {
-        const ssize_t sent = send(fd, bytes, left, MSG_NOSIGNAL);
-        if (sent <= 0)
-            return; // the client has gone: that is what some tests do
-        bytes += sent;
-        left -= (size_t)sent;
-    }
-}
-
-static void say(int fd, const char *text)
-{
-    say_bytes(fd, text, strlen(text));
-}
-
-// Reads one request with its body; false when the client has gone.
-static bool read_request(int fd, char *request)
-{
-    size_t length = 0;
-    for (;;) {
-        request[length] = '\0';
-        const char *end = strstr(request, "\r\n\r\n");
-        if (end != NULL) {
-            const char *announced = strstr(request, "Content-Length: ");
-            const size_t body = announced == NULL ? 0 : strtoul(announced + 16, NULL, 10);
-            if (length >= (size_t)(end + 4 - request) + body)
-                return true;
-        }
-        const ssize_t got = recv(fd, request + length, KUBE_REQUEST_SIZE - 1 - length, 0);
-        if (got <= 0)
-            return false;
-        length += (size_t)got;
-    }
-}
 
 static KubeStep step_to(KubeServer *server, const char *request)
 {
@@ -77,26 +41,20 @@ static KubeStep next_step(KubeServer *server, const char *request)
     return step;
 }
 
-static void hang(int fd)
-{
-    char byte;
-    while (recv(fd, &byte, 1, 0) > 0)
-        continue;
-}
-
 // In pieces of seven bytes, so that documents are split everywhere.
 static void say_chunks(int fd, const char *body)
 {
     enum { PIECE = 7 };
-    say(fd,
+    http_say(
+        fd,
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n");
     for (size_t left = strlen(body); left > 0;) {
         const size_t part = left < PIECE ? left : PIECE;
         char head[32];
         snprintf(head, sizeof head, "%zx\r\n", part);
-        say(fd, head);
-        say_bytes(fd, body, part);
-        say(fd, "\r\n");
+        http_say(fd, head);
+        http_send(fd, body, part);
+        http_say(fd, "\r\n");
         body += part;
         left -= part;
     }
@@ -108,8 +66,8 @@ static void say_reply(int fd, const KubeStep *step)
     snprintf(head, sizeof head,
              "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
              step->status, strlen(step->body));
-    say(fd, head);
-    say(fd, step->body);
+    http_say(fd, head);
+    http_say(fd, step->body);
 }
 
 // True if the connection goes on.
@@ -127,15 +85,15 @@ static bool play(int fd, const KubeStep *step)
     case KUBE_LOSES:
         return false;
     case KUBE_HANGS:
-        hang(fd);
+        http_hang(fd);
         return false;
     case KUBE_STREAMS:
         say_chunks(fd, step->body);
-        say(fd, "0\r\n\r\n");
+        http_say(fd, "0\r\n\r\n");
         return true;
     case KUBE_KEEPS:
         say_chunks(fd, step->body);
-        hang(fd);
+        http_hang(fd);
         return false;
     case KUBE_BREAKS:
         say_chunks(fd, step->body);
@@ -149,7 +107,7 @@ static void on_connection(int fd, void *context)
     KubeServer *server = context;
     char *request = malloc(KUBE_REQUEST_SIZE);
     ASSERT(request != NULL);
-    while (read_request(fd, request)) {
+    while (http_receive(fd, request, KUBE_REQUEST_SIZE)) {
         const KubeStep step = next_step(server, request);
         if (!play(fd, &step))
             break;

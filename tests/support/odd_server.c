@@ -1,6 +1,7 @@
 #include "tests/support/odd_server.h"
 
 #include "common/base/text.h"
+#include "tests/support/http_wire.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -10,45 +11,13 @@
 
 enum { REQUEST_SIZE = 1 << 16 };
 
-static void say(int fd, const char *text)
-{
-    size_t left = strlen(text);
-    while (left > 0) {
-        const ssize_t sent = send(fd, text, left, MSG_NOSIGNAL);
-        if (sent <= 0)
-            return; // the client has gone: that is what some tests do
-        text += sent;
-        left -= (size_t)sent;
-    }
-}
-
 static void say_reply(int fd, const char *headers, const char *body)
 {
     char head[512];
     snprintf(head, sizeof head, "HTTP/1.1 %s\r\nContent-Length: %zu\r\n\r\n", headers,
              strlen(body));
-    say(fd, head);
-    say(fd, body);
-}
-
-// Reads one request with its body; false when the client has gone.
-static bool read_request(int fd, char *request)
-{
-    size_t length = 0;
-    for (;;) {
-        request[length] = '\0';
-        const char *end = strstr(request, "\r\n\r\n");
-        if (end != NULL) {
-            const char *announced = strstr(request, "Content-Length: ");
-            const size_t body = announced == NULL ? 0 : strtoul(announced + 16, NULL, 10);
-            if (length >= (size_t)(end + 4 - request) + body)
-                return true;
-        }
-        const ssize_t got = recv(fd, request + length, REQUEST_SIZE - 1 - length, 0);
-        if (got <= 0)
-            return false;
-        length += (size_t)got;
-    }
+    http_say(fd, head);
+    http_say(fd, body);
 }
 
 static void lose(int fd)
@@ -62,62 +31,54 @@ static void reset(int fd)
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
 }
 
-// Until the client goes away.
-static void hang(int fd)
-{
-    char byte;
-    while (recv(fd, &byte, 1, 0) > 0)
-        continue;
-}
-
 static void say_half(int fd)
 {
-    say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
+    http_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
 }
 
 static void say_half_and_hang(int fd)
 {
     say_half(fd);
-    hang(fd);
+    http_hang(fd);
 }
 
 static void tick(int fd)
 {
-    say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    http_say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
     struct pollfd gone = {.fd = fd, .events = POLLIN};
     do {
-        say(fd, "5\r\ntick\n\r\n");
+        http_say(fd, "5\r\ntick\n\r\n");
     } while (poll(&gone, 1, 5) == 0);
 }
 
 static void tick_once_and_hang(int fd)
 {
-    say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\ntick\n\r\n");
-    hang(fd);
+    http_say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\ntick\n\r\n");
+    http_hang(fd);
 }
 
 static void say_three_lines(int fd)
 {
-    say(fd, "HTTP/1.1 200 OK\r\n\r\none\ntwo\nthree\n");
+    http_say(fd, "HTTP/1.1 200 OK\r\n\r\none\ntwo\nthree\n");
 }
 
 static void say_garbage(int fd)
 {
-    say(fd, "\x16\x03garbage\r\n\r\nmore garbage");
+    http_say(fd, "\x16\x03garbage\r\n\r\nmore garbage");
 }
 
 static void say_bad_chunk(int fd)
 {
-    say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n");
+    http_say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n");
 }
 
 static void say_megabytes(int fd)
 {
     static char block[ODD_BIG_BYTES / 64 + 1];
     memset(block, 'x', sizeof block - 1);
-    say(fd, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+    http_say(fd, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
     for (int i = 0; i < 64; i++)
-        say(fd, block);
+        http_say(fd, block);
 }
 
 // Whole answers, after which the connection goes on.
@@ -140,7 +101,7 @@ static const struct {
 } acts[] = {
     {"/lost ", lose},
     {"/reset ", reset},
-    {"/hang ", hang},
+    {"/hang ", http_hang},
     {"/half ", say_half},
     {"/ticks ", tick},
     {"/half-and-hang ", say_half_and_hang},
@@ -180,7 +141,7 @@ static void on_connection(int fd, void *context)
     ASSERT(request != NULL);
     atomic_fetch_add(&server->connections, 1);
     int number = 0;
-    while (read_request(fd, request)) {
+    while (http_receive(fd, request, REQUEST_SIZE)) {
         atomic_fetch_add(&server->requests, 1);
         if (!serve(fd, request, ++number))
             break;

@@ -2,6 +2,7 @@ foreach(module records records_write etcd_parts etcd_cache)
   howdah_test(NAME test_${module} LIBS dcs SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_${module}.c)
 endforeach()
 set(dcs_lab ${CMAKE_SOURCE_DIR}/tests/support/etcd_lab.c
+            ${CMAKE_SOURCE_DIR}/tests/support/dcs_lab.c
             ${CMAKE_SOURCE_DIR}/tests/support/etcd_server.c
             ${CMAKE_SOURCE_DIR}/tests/support/tcp_server.c)
 howdah_test(NAME test_etcd LIBS dcs SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_etcd.c ${dcs_lab})

@@ -4,6 +4,7 @@ endforeach()
 foreach(module kube_client kube_watch)
   howdah_test(NAME test_${module} LIBS dcs SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_${module}.c
               ${CMAKE_SOURCE_DIR}/tests/support/kube_server.c
+              ${CMAKE_SOURCE_DIR}/tests/support/http_wire.c
               ${CMAKE_SOURCE_DIR}/tests/support/tcp_server.c)
 endforeach()
 # Run by tests/kube/test_client.py, which has a Kubernetes for them.

@@ -8,6 +8,7 @@ foreach(module http http_stream)
               ${CMAKE_SOURCE_DIR}/tests/unit/test_${module}.c
               ${CMAKE_SOURCE_DIR}/tests/support/name_service.c
               ${CMAKE_SOURCE_DIR}/tests/support/odd_server.c
+              ${CMAKE_SOURCE_DIR}/tests/support/http_wire.c
               ${CMAKE_SOURCE_DIR}/tests/support/tcp_server.c)
 endforeach()
 howdah_test(NAME test_https LIBS os PkgConfig::GNUTLS SOURCES

@@ -13,7 +13,8 @@ is_ours() { # the number may be somebody else's by now
 }
 free() { flock -n lock true; } # nobody holds it: all is over
 
-pid=$(cat lab.pid 2>/dev/null || true)
+pid=
+if [ -e lab.pid ]; then pid=$(cat lab.pid); fi # none: it was ended before it had a first process
 # With it ends the first process of the namespace, and with that all others.
 if [ -n "$pid" ] && is_ours "$pid"; then kill -KILL "$pid"; fi
 wait_for 30 "the lab's processes end" free

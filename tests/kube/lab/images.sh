@@ -17,8 +17,10 @@ store=(--root "$images/storage" --runroot "$images/run")
 build=(nice buildah "${store[@]}" bud -q --isolation chroot --network host --layers --pull-never)
 
 mirror() { # this machine's own
-    { cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null || true; } |
-        sed -nE 's/^(URIs:|deb )(.* )?(https?:\/\/[^ "]+\/debian)\/?( .*)?$/\3/p' | head -1
+    local f
+    for f in /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources}; do
+        if [ -e "$f" ]; then sed -nE 's/^(URIs:|deb )(.* )?(https?:\/\/[^ "]+\/debian)\/?( .*)?$/\3/p' "$f"; fi
+    done | sed -n 1p
 }
 
 make_base() { # debian:bookworm-slim, which has its package sources from where this machine has its own
@@ -30,8 +32,10 @@ make_base() { # debian:bookworm-slim, which has its package sources from where t
     nice unshare --mount --propagation private debootstrap --variant=minbase bookworm "$root" "$from" >"$images/base.log"
     rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root"/usr/share/doc/*/changelog* \
         "$root"/usr/share/man/* "$root"/usr/share/locale/* "$root"/var/log/*.log
-    cat /etc/apt/apt.conf.d/* 2>/dev/null | grep -iE '^Acquire::https?::Proxy' >"$root/etc/apt/apt.conf.d/proxy" || true
-    local c
+    local f c
+    for f in /etc/apt/apt.conf.d/*; do
+        if [ -e "$f" ]; then sed -nE '/^Acquire::https?::Proxy/Ip' "$f"; fi
+    done >"$root/etc/apt/apt.conf.d/proxy"
     c=$(buildah "${store[@]}" from scratch)
     tar -C "$root" -cf "$root.tar" .
     buildah "${store[@]}" add -q "$c" "$root.tar" / >/dev/null
@@ -145,7 +149,8 @@ ensure() {
             mv "$images/$name.half.tar" "$images/$name.tar"
         fi
         echo "$made_from" >"$images/$name.stamp"
-        buildah "${store[@]}" rmi --prune >/dev/null 2>&1 || true # what the one before was made of
+        # What the one before was made of. If it stays, that costs room and nothing else.
+        buildah "${store[@]}" rmi --prune >/dev/null || echo "image $name: its predecessor stays" >&2
     fi
     ensured[$name]=1
 }

@@ -189,7 +189,7 @@ touch ready
 # Of what else ends, only the end is taken note of: shims and their children become ours.
 while :; do
     ended=
-    wait -n -p ended || true
+    wait -n -p ended || true # that it has ended counts, not its status
     name=${started[${ended:-0}]:-}
     if [ -z "$name" ]; then continue; fi
     echo "$name has ended"

@@ -37,6 +37,19 @@ static void print_pretty(const DoctorReport *report)
            doctor_count(report, DOCTOR_SKIPPED));
 }
 
+// A record of TSV is one line: what mends it has its line breaks written as \n.
+static const char *on_one_line(Arena *arena, const char *text)
+{
+    Text line = text_new(arena);
+    for (; *text != '\0'; text++) {
+        if (*text == '\n')
+            text_add(&line, "\\n");
+        else
+            text_add_char(&line, *text);
+    }
+    return line.data;
+}
+
 static void print_table(const DoctorReport *report, Format format)
 {
     static const Column columns[COLUMNS] = {{"Status", NULL, false},
@@ -51,7 +64,9 @@ static void print_table(const DoctorReport *report, Format format)
         const char *const texts[COLUMNS] = {verdict_name(line->verdict), line->topic, line->check,
                                             line->found, str_or(line->mend, "")};
         for (size_t c = 0; c < COLUMNS; c++)
-            cells[i * COLUMNS + c] = tree_string(report->arena, texts[c]);
+            cells[i * COLUMNS + c] =
+                tree_string(report->arena,
+                            format == FORMAT_TSV ? on_one_line(report->arena, texts[c]) : texts[c]);
     }
     const Table table = {
         .columns = columns, .column_count = COLUMNS, .cells = cells, .row_count = report->count};

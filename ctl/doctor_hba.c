@@ -73,7 +73,7 @@ static Fit fits_address(const Tree *rule, const Client *c)
     if (address == NULL || str_eq(address, "all"))
         return FIT_YES;
     if (c->address == NULL || mask == NULL) // a name, samehost, samenet
-        return str_eq(address, "samehost") ? FIT_NO : FIT_MAYBE;
+        return FIT_MAYBE;
     const int family = strchr(c->address, ':') != NULL ? AF_INET6 : AF_INET;
     return masked_equal(family, c->address, address, mask) ? FIT_YES : FIT_NO;
 }

@@ -81,6 +81,8 @@ def test_a_healthy_cluster_with_one_thing_wrong_at_a_time():
             f.write(before.replace("host replication all 127.0.0.1/32 trust", ""))
         expect(c, primary, "pg_hba", "in for replication as replicator",
                "- host replication replicator 127.0.0.1/32")
+        out = c.ctl("doctor", "-f", "tsv", check=False)  # a record a line, whatever it takes to mend it
+        assert "refuse:\\n- host" in out and all(line.count("\t") == 4 for line in out.splitlines()), out
         with open(hba, "w") as f:
             f.write(before + "\nhost all all nonsense\n")
         expect(c, primary, "pg_hba", "line ", "howdahctl reload")

@@ -113,6 +113,8 @@ static const WorldRow rows[] = {
      SETTING(13), "\"on\""},
     {"a name, which may be theirs", "postgres/pg_hba", "sql/hba/1/address", "\".example.org\"",
      DOCTOR_OK, NULL, NULL, "sql/hba/1/netmask", NULL},
+    {"the same host, which may be theirs", "postgres/pg_hba", "sql/hba/1/address", "\"samehost\"",
+     DOCTOR_OK, NULL, NULL, "sql/hba/1/netmask", NULL},
     {"a group, which may be theirs", "postgres/pg_hba", "sql/hba/1/users", "[\"+replicators\"]",
      DOCTOR_OK},
     {"somebody else", "postgres/pg_hba", "sql/hba/1/users", "[\"barman\"]", DOCTOR_WRONG,

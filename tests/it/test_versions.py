@@ -4,11 +4,12 @@ The other tests run on this Debian's major. These run in the sidecar layout: see
 """
 import json
 import os
+import subprocess
 import time
 
 from checker import Checker
 from chroot_pg import SidecarCluster
-from cluster import kill, wait_for
+from cluster import demote, kill, wait_for
 
 
 def test_postgresql_13():
@@ -27,6 +28,7 @@ def live(major):
     with SidecarCluster(major) as c:
         p = c.start()
         bootstrapped(c, p)
+        examined(c, p)
         switched_there_and_back(c, p)
         crashed_and_started(c, p)
         reconfigured(c, p)
@@ -47,6 +49,15 @@ def bootstrapped(c, p):
     assert {r["state"] for r in cluster_members(p) if r["role"] == "replica"} == {"streaming"}
     slots = {r[0] for r in p.sql("select slot_name from pg_replication_slots where active")}
     assert slots == {m.name for m in c.members if m is not p}, slots
+
+
+def examined(c, p):
+    """Every question of `howdahctl doctor` is one that this major understands."""
+    out = subprocess.run([f"{c.bin}/howdahctl", "-c", p.config_file, "doctor", "-f", "json"], stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True, preexec_fn=demote, cwd="/")
+    found = json.loads(out.stdout)
+    assert not [line for line in found if line["Status"] != "ok"], found
+    assert out.returncode == 0 and [line for line in found if line["Check"] == "pg_hba"], out
 
 
 def rows(m):

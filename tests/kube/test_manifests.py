@@ -237,7 +237,8 @@ def test_rights_and_objects():
     }
     never = [("get", "secrets"), ("list", "secrets"), ("delete", "pods"), ("create", "pods"), ("delete", "leases"),
              ("patch", "leases/other"), ("get", "configmaps/other"), ("patch", "services/kubernetes"),
-             ("patch", "statefulsets"), ("get", "nodes"), ("create", "roles"), ("impersonate", "users")]
+             ("patch", "statefulsets"), ("get", "nodes"), ("create", "roles"), ("impersonate", "users"),
+             ("update", "leases/demo"), ("update", "configmaps/demo-config"), ("update", "pods"), ("patch", "events")]
     refused = {"10-access.yaml": [("patch", "endpoints/demo"), ("patch", "configmaps/demo-leader")],
                "access/endpoints.yaml": [("patch", "leases/demo"), ("patch", "configmaps/demo-config")],
                "access/configmaps.yaml": [("patch", "leases/demo"), ("patch", "endpoints/demo")]}

@@ -170,4 +170,5 @@ fi
 # The builder notes what it has seen below /var/lib, whatever storage it is given: here it sees a layer above.
 mkdir -p "$images/var-lib"/{upper,work}
 mount -t overlay -o "lowerdir=/var/lib,upperdir=$images/var-lib/upper,workdir=$images/var-lib/work" overlay /var/lib
+buildah "${store[@]}" rm --all >/dev/null # builds that were interrupted; what they were made of could never be pruned
 for name in "$@"; do ensure "$name"; done

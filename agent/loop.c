@@ -356,6 +356,8 @@ static void take_down(Loop *loop)
 int loop_run(const LoopOptions *options)
 {
     Loop loop = {.options = options, .clock = clock_system(), .rng = rng_from_os()};
+    // A heap for each thread would double what a dozen of them need, who seldom want any.
+    (void)mallopt(M_ARENA_MAX, 1);
     loop.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     loop.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     ASSERT(loop.epoll_fd >= 0 && loop.wake_fd >= 0);

@@ -23,7 +23,7 @@
 
 enum {
     ALIGNMENT = _Alignof(max_align_t),
-    FIRST_BLOCK_BYTES = 4 * 1024,
+    FIRST_BLOCK_BYTES = 1024,
     LARGEST_STEP_BYTES = 256 * 1024,
 };
 

@@ -203,6 +203,23 @@ static void went_wrong(KubeAnnouncer *self, Patience *patience, const char *what
     say_once(patience, what, err);
 }
 
+// What is asked of them, and not what the API server tracks about their writers.
+static const Tree *services_of(Arena *arena, const Tree *items)
+{
+    static const char *const fields[] = {"name", "uid", "labels"};
+    Tree *services = tree_list(arena);
+    for (size_t i = 0; items != NULL && items->kind == TREE_LIST && i < items->count; i++) {
+        const Tree *from = tree_get(items->entries[i].value, "metadata");
+        Tree *service = tree_map(arena), *metadata = tree_map(arena);
+        for (size_t k = 0; k < COUNT_OF(fields); k++)
+            if (tree_get(from, fields[k]) != NULL)
+                tree_set(arena, metadata, fields[k], tree_copy(arena, tree_get(from, fields[k])));
+        tree_set(arena, service, "metadata", metadata);
+        tree_append(arena, services, service);
+    }
+    return services;
+}
+
 static bool list_services(KubeAnnouncer *self, Error *err)
 {
     Arena *arena = self->arena;
@@ -214,11 +231,8 @@ static bool list_services(KubeAnnouncer *self, Error *err)
     KubeReply reply = {0};
     if (!kube_call(&self->client, arena, &request, brief(self), &reply, err))
         return error_wrap(err, "list Services");
-    const Tree *items = tree_get(reply.body, "items");
     arena_reset(self->services_arena);
-    self->services = items != NULL && items->kind == TREE_LIST
-                         ? tree_copy(self->services_arena, items)
-                         : tree_list(self->services_arena);
+    self->services = services_of(self->services_arena, tree_get(reply.body, "items"));
     self->services_at = now_of(self);
     return true;
 }
@@ -438,10 +452,10 @@ static void *run(void *context)
     KubeAnnouncer *self = context;
     bool last = false;
     for (;;) {
-        arena_reset(self->arena);
         find_fate(self);
         Instant next = show_signs(self, now_of(self));
         next = instant_earliest(next, write_events(self, now_of(self)));
+        arena_reset(self->arena);
         if (last)
             return NULL;
         if (!told_to_stop(self))

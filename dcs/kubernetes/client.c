@@ -247,7 +247,7 @@ static KubeVerdict send_request(KubeClient *client, Call *call, const char *serv
 
 static void take_reply(Call *call, const KubeAnswer *answer)
 {
-    // scratch goes with the client's next call.
+    // scratch goes with the end of the call.
     call->out->body = answer->body == NULL ? NULL : tree_copy(call->arena, answer->body);
     call->out->resource_version =
         tree_get_string(tree_get(call->out->body, "metadata"), "resourceVersion", "");
@@ -388,6 +388,7 @@ bool kube_call(KubeClient *client, Arena *arena, const KubeRequest *request, Dea
     const bool ok = call_until(client, &call);
     if (!ok)
         *err = why;
+    arena_reset(client->scratch); // the next call may be minutes away
     return ok;
 }
 

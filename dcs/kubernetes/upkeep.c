@@ -226,9 +226,9 @@ static void *run(void *context)
     Kube *kube = context;
     while (!atomic_load(&kube->stop)) {
         Instant next = {0};
-        arena_reset(arena);
         for (size_t i = 0; i < COUNT_OF(jobs) && !atomic_load(&kube->stop); i++)
             next = instant_earliest(next, jobs[i](&upkeep, kube_now(kube)));
+        arena_reset(arena);
         if (!atomic_load(&kube->stop))
             event_wait(kube->upkeep_fd, kube_now(kube), next);
     }

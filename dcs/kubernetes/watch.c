@@ -118,12 +118,10 @@ static bool take_event(Stream *stream, const char *type, const Tree *object)
     return true;
 }
 
-static bool on_line(void *context, const char *text)
+static bool take_line(Stream *stream, const char *text)
 {
-    Stream *stream = context;
     const Tree *document = NULL;
     Error err = {0};
-    arena_reset(stream->arena);
     if (atomic_load(&stream->watch->stop))
         return false;
     if (!tree_parse_json(stream->arena, text, &document, &err))
@@ -135,6 +133,14 @@ static bool on_line(void *context, const char *text)
     if (str_eq(type, "ERROR"))
         return on_error_event(stream, object);
     return take_event(stream, type, object);
+}
+
+static bool on_line(void *context, const char *text)
+{
+    Stream *stream = context;
+    const bool taken = take_line(stream, text);
+    arena_reset(stream->arena); // the next event may be minutes away
+    return taken;
 }
 
 // --- the stream
@@ -286,6 +292,7 @@ static Ending round_once(KubeWatch *watch, Arena *arena, int failures, Error *er
         return BROKEN;
     if (atomic_load(&watch->stop))
         return ENDED;
+    arena_reset(arena); // the list: a stream lives for minutes
     return follow(watch, arena, err);
 }
 

@@ -2,6 +2,8 @@
 
 #include "common/base/text.h"
 
+#include <string.h>
+
 // --- the cluster in short
 
 static size_t streaming_members(const Facts *f, size_t *out_wanted)
@@ -51,11 +53,9 @@ static SignState state_of(const Facts *f, bool complete)
     return complete ? SIGN_HEALTHY : SIGN_DEGRADED;
 }
 
-ClusterSigns signs_of(const Facts *f)
+static ClusterSigns our_signs(const Facts *f)
 {
     size_t wanted = 0;
-    if (!f->lease.held || !f->store_known)
-        return (ClusterSigns){0};
     const size_t streaming = streaming_members(f, &wanted);
     ClusterSigns signs = {.state = state_of(f, streaming >= wanted),
                           .sync = sync_of(f),
@@ -65,6 +65,33 @@ ClusterSigns signs_of(const Facts *f)
     signs.leader = f->settings->name;
     signs.replicas = is_primary(f) ? streaming : 0;
     return signs;
+}
+
+// By name, so that no two of ours write over each other.
+static bool is_first_of_ours(const Facts *f)
+{
+    const ClusterView *c = f->cluster;
+    for (size_t i = 0; i < c->member_count; i++) {
+        if (c->members[i].howdah && strcmp(c->members[i].name, f->settings->name) < 0)
+            return false;
+    }
+    return true;
+}
+
+bool signs_of(const Facts *f, ClusterSigns *out)
+{
+    if (!f->store_known)
+        return false;
+    if (f->lease.held) {
+        *out = our_signs(f);
+        return true;
+    }
+    // What our last leader has said stands there until it is taken back.
+    const MemberView *leader = cluster_leader_member(f->cluster);
+    if (!leader || !leader->version || leader->howdah || !is_first_of_ours(f))
+        return false;
+    *out = (ClusterSigns){.state = SIGN_NOT_KNOWN, .leader = leader->name};
+    return true;
 }
 
 // --- decisions as Events

@@ -5,8 +5,9 @@
 #include "common/model/signs.h"
 #include "dcs/announce.h"
 
-// The cluster as its leader sees it.
-ClusterSigns signs_of(const Facts *facts);
+// The cluster as its leader sees it; or, while a Patroni member leads, which has no words for it,
+// as the first of our members does. False: it is not ours to say.
+bool signs_of(const Facts *facts, ClusterSigns *out);
 
 typedef struct {
     const char *name; // of the Event; NULL: none

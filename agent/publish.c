@@ -219,16 +219,21 @@ void publish_no_leader(Agent *agent)
     agent->giving_up = false;
 }
 
-// Its leader says it; nobody else may write over that.
+// Whose it is to say, says it; nobody else may write over that.
 static void announce_signs(Agent *agent)
 {
     Announcer *announcer = agent->world.announcer;
     if (!announcer)
         return;
     const Facts facts = facts_of(agent, NULL);
+    ClusterSigns signs = {0};
+    bool ours = signs_of(&facts, &signs);
     // One that ends with the lease in its hands has stopped its server, and leads nobody.
-    const ClusterSigns signs = agent->ended ? (ClusterSigns){0} : signs_of(&facts);
-    announcer->ops->show(announcer, facts.lease.held ? &signs : NULL);
+    if (agent->ended && facts.lease.held) {
+        signs = (ClusterSigns){0};
+        ours = true;
+    }
+    announcer->ops->show(announcer, ours ? &signs : NULL);
 }
 
 void publish(Agent *agent)

@@ -4,11 +4,10 @@
 
 const char *sign_state_name(SignState state)
 {
-    static const char *const names[] = {[SIGN_NO_LEADER] = "no-leader",
-                                        [SIGN_FAILING_OVER] = "failing-over",
-                                        [SIGN_DEGRADED] = "degraded",
-                                        [SIGN_HEALTHY] = "healthy",
-                                        [SIGN_PAUSED] = "paused"};
+    static const char *const names[] = {
+        [SIGN_NO_LEADER] = "no-leader", [SIGN_FAILING_OVER] = "failing-over",
+        [SIGN_DEGRADED] = "degraded",   [SIGN_HEALTHY] = "healthy",
+        [SIGN_PAUSED] = "paused",       [SIGN_NOT_KNOWN] = NULL};
     ASSERT(state < SIGN_STATE_COUNT);
     return names[state];
 }

@@ -10,6 +10,7 @@ typedef enum {
     SIGN_DEGRADED,     // served, but by fewer than there should be
     SIGN_HEALTHY,
     SIGN_PAUSED,
+    SIGN_NOT_KNOWN, // a Patroni member leads: who it is, is all that others know
     SIGN_STATE_COUNT
 } SignState;
 
@@ -24,11 +25,11 @@ typedef enum {
 // All zero is a cluster without a leader.
 typedef struct {
     SignState state;
-    SignSync sync;      // as it is in force, not as it is asked for
+    SignSync sync;      // as it is in force, not as it is asked for; nothing while not known
     const char *leader; // NULL: nobody
     uint32_t timeline;  // 0: not known
-    size_t replicas;    // members that stream from the leader
+    size_t replicas;    // members that stream from the leader; nothing while not known
 } ClusterSigns;
 
-const char *sign_state_name(SignState state); // "no-leader", "failing-over", …
+const char *sign_state_name(SignState state); // "no-leader", "failing-over", …; NULL: not known
 const char *sign_sync_name(SignSync sync);    // "off", …

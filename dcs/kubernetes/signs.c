@@ -25,14 +25,15 @@ static const char *number(Arena *arena, uint64_t value)
 Tree *kube_sign_labels(Arena *arena, const ClusterSigns *signs)
 {
     Tree *labels = tree_map(arena);
+    const bool known = signs->state != SIGN_NOT_KNOWN;
     const struct {
         const char *key, *value;
     } all[] = {
         {SIGN_LEADER, kube_label_of_name(arena, signs->leader)},
         {SIGN_STATE, sign_state_name(signs->state)},
         {SIGN_TIMELINE, signs->timeline != 0 ? number(arena, signs->timeline) : NULL},
-        {SIGN_REPLICAS, number(arena, signs->replicas)},
-        {SIGN_SYNC, sign_sync_name(signs->sync)},
+        {SIGN_REPLICAS, known ? number(arena, signs->replicas) : NULL},
+        {SIGN_SYNC, known ? sign_sync_name(signs->sync) : NULL},
     };
     for (size_t i = 0; i < COUNT_OF(all); i++)
         tree_set(arena, labels, all[i].key, tree_string(arena, all[i].value));

@@ -104,6 +104,11 @@ class Cluster:
         ids = None
         if container:
             ids = self.lab.container(pod, container)["containerID"].split("//")[1]
+        return self.processes_of(uid, ids)
+
+    @staticmethod
+    def processes_of(uid, ids=None):
+        """Of a pod that perhaps the API server knows no more."""
         found = []
         for path in glob.glob("/proc/[0-9]*/cgroup"):
             try:

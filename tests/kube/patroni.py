@@ -11,10 +11,11 @@ import os
 import psycopg2
 import yaml
 
-from cluster import Cluster
+import cluster as howdah
 from kube import HERE
 
 LABELS = {"application": "patroni", "cluster-name": "demo"}
+HOME = "/home/postgres/pgdata"  # where the volume is mounted; the data is further down in it
 
 
 def documents(store="endpoints", timers=None, size=3, grace=30):
@@ -37,7 +38,46 @@ def documents(store="endpoints", timers=None, size=3, grace=30):
     return docs
 
 
-class PatroniCluster(Cluster):
+def successors(store, size):
+    """What docs/kubernetes.md, "From Patroni", has one apply: the Role, the settings, and the StatefulSet."""
+    docs = []
+    for doc in howdah.documents(store=store, size=size):
+        kind = doc["kind"]
+        if kind == "Role":
+            doc = yaml.safe_load(yaml.safe_dump(doc).replace("demo-replicas", "demo-repl"))
+        elif kind == "ConfigMap":
+            settings = yaml.safe_load(doc["data"]["howdah.yml"])
+            settings["kubernetes"].update(labels={"application": "patroni"}, leader_label_value="master",
+                                          standby_leader_label_value="master")
+            settings["postgresql"]["data_dir"] = f"{HOME}/pgroot/data"
+            doc["data"]["howdah.yml"] = yaml.safe_dump(settings)
+        elif kind == "StatefulSet":
+            doc = stateful_set(doc)
+        else:
+            continue  # what is there stays as it is
+        doc["metadata"]["labels"]["application"] = "patroni"
+        docs.append(doc)
+    return docs
+
+
+def stateful_set(doc):
+    with open(os.path.join(HERE, "patroni.yaml")) as f:
+        theirs = next(d for d in yaml.safe_load_all(f) if d["kind"] == "StatefulSet")
+    spec, template = doc["spec"], doc["spec"]["template"]
+    for field in ("serviceName", "selector", "volumeClaimTemplates"):
+        spec[field] = theirs["spec"][field]
+    spec["updateStrategy"] = {"type": "OnDelete"}
+    template["metadata"]["labels"] = LABELS
+    for container in template["spec"]["containers"]:
+        for mount in container["volumeMounts"]:
+            if mount["name"] == "data":
+                mount.update(name="pgdata", mountPath=HOME)
+        container["command"] = [w.replace("/var/lib/postgresql/data/pgdata", f"{HOME}/pgroot/data")
+                                for w in container.get("command", [])]
+    return doc
+
+
+class PatroniCluster(howdah.Cluster):
     LEADER = "master"  # the role label of the leader's pod; since Patroni 4 it is primary
 
     def __init__(self, lab, size=3):
@@ -63,6 +103,9 @@ class PatroniCluster(Cluster):
             except ValueError:
                 continue
         return {}
+
+    def timeline(self, pod):
+        return self.sql(pod, "select timeline_id from pg_control_checkpoint()")[0][0]
 
     def streaming(self):
         """Everybody follows the one leader, by what its server says: its name."""

@@ -18,7 +18,7 @@ static void healthy(void)
     settings = (Settings){.name = "a"};
     const char *names[] = {"a", "b", "c"};
     for (size_t i = 0; i < 3; i++)
-        members[i] = (MemberView){.name = names[i]};
+        members[i] = (MemberView){.name = names[i], .version = "4.1", .howdah = "0.1.0"};
     senders[0] = (WalSenderView){.application_name = "c", .state = "streaming"};
     senders[1] = (WalSenderView){.application_name = "b", .state = "streaming"};
     senders[2] = (WalSenderView){.application_name = "pg_basebackup", .state = "streaming"};
@@ -36,6 +36,27 @@ static void not_leading(void)
 {
     healthy();
     facts.lease.held = false;
+    cluster.leader.name = "b";
+}
+static void patroni_leads(void)
+{
+    not_leading();
+    members[1].howdah = NULL;
+}
+static void patroni_leads_not_first(void)
+{
+    patroni_leads();
+    settings.name = "c";
+}
+static void silent_member_leads(void)
+{
+    patroni_leads();
+    members[1].version = NULL;
+}
+static void store_not_known(void)
+{
+    patroni_leads();
+    facts.store_known = false;
 }
 static void one_catches_up(void)
 {
@@ -82,12 +103,16 @@ static void being_made(void)
 static const struct {
     const char *given;
     void (*facts)(void);
-    SignState state;
+    SignState state; // SIGN_STATE_COUNT: not ours to say
     bool led;
     size_t replicas;
 } rows[] = {
     {"healthy", healthy, SIGN_HEALTHY, true, 2},
-    {"not leading", not_leading, SIGN_NO_LEADER, false, 0},
+    {"not leading", not_leading, SIGN_STATE_COUNT, false, 0},
+    {"a Patroni member leads", patroni_leads, SIGN_NOT_KNOWN, true, 0},
+    {"… and another one says it", patroni_leads_not_first, SIGN_STATE_COUNT, false, 0},
+    {"one leads that has not written a record", silent_member_leads, SIGN_STATE_COUNT, false, 0},
+    {"the store is not known", store_not_known, SIGN_STATE_COUNT, false, 0},
     {"one catches up", one_catches_up, SIGN_DEGRADED, true, 1},
     {"one is away", one_is_away, SIGN_DEGRADED, true, 1},
     {"one streams from another", one_streams_from_another, SIGN_HEALTHY, true, 1},
@@ -103,14 +128,25 @@ static void test_signs(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         rows[i].facts();
-        const ClusterSigns signs = signs_of(&facts);
-        if (signs.state != rows[i].state || (signs.leader != NULL) != rows[i].led ||
-            signs.replicas != rows[i].replicas)
-            fail_msg("%s: %s, leader %s, %zu replicas", rows[i].given, sign_state_name(signs.state),
-                     str_or(signs.leader, "-"), signs.replicas);
+        ClusterSigns signs = {.state = SIGN_STATE_COUNT};
+        const bool ours = signs_of(&facts, &signs);
+        if (ours != (rows[i].state != SIGN_STATE_COUNT) || signs.state != rows[i].state ||
+            (signs.leader != NULL) != rows[i].led || signs.replicas != rows[i].replicas)
+            fail_msg("%s: %s, state %d, leader %s, %zu replicas", rows[i].given,
+                     ours ? "ours" : "not ours", (int)signs.state, str_or(signs.leader, "-"),
+                     signs.replicas);
     }
     healthy();
-    assert_int_equal(signs_of(&facts).timeline, 4);
+    ClusterSigns signs;
+    assert_true(signs_of(&facts, &signs));
+    assert_int_equal(signs.timeline, 4);
+}
+
+static SignSync sync_now(void)
+{
+    ClusterSigns signs;
+    assert_true(signs_of(&facts, &signs));
+    return signs.sync;
 }
 
 // Asked for is not in force: that is what /sync says.
@@ -122,15 +158,15 @@ static void test_sync(void **state)
     tree_set(arena, dynamic, "synchronous_mode", tree_bool(arena, true));
     settings.dynamic = dynamic;
     settings.sync_mode = true;
-    assert_int_equal(signs_of(&facts).sync, SIGN_SYNC_OFF);
+    assert_int_equal(sync_now(), SIGN_SYNC_OFF);
     cluster.sync.leader = "a";
-    assert_int_equal(signs_of(&facts).sync, SIGN_SYNC_ON);
+    assert_int_equal(sync_now(), SIGN_SYNC_ON);
     tree_set(arena, dynamic, "synchronous_mode_strict", tree_bool(arena, true));
-    assert_int_equal(signs_of(&facts).sync, SIGN_SYNC_STRICT);
+    assert_int_equal(sync_now(), SIGN_SYNC_STRICT);
     tree_set(arena, dynamic, "synchronous_mode", tree_string(arena, "quorum"));
-    assert_int_equal(signs_of(&facts).sync, SIGN_SYNC_QUORUM);
+    assert_int_equal(sync_now(), SIGN_SYNC_QUORUM);
     settings.sync_mode = false;
-    assert_int_equal(signs_of(&facts).sync, SIGN_SYNC_OFF);
+    assert_int_equal(sync_now(), SIGN_SYNC_OFF);
 }
 
 // An Event's reason is a word in CamelCase; what goes on all the time is none.

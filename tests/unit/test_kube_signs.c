@@ -64,6 +64,11 @@ static void test_labels(void **state)
                         "{\"howdah.io/leader\":null,\"howdah.io/state\":\"no-leader\","
                         "\"howdah.io/timeline\":null,\"howdah.io/replicas\":\"0\","
                         "\"howdah.io/sync\":\"off\"}");
+    const ClusterSigns not_known = {.state = SIGN_NOT_KNOWN, .leader = "demo-1"};
+    assert_string_equal(text_of(kube_sign_labels(arena, &not_known)),
+                        "{\"howdah.io/leader\":\"demo-1\",\"howdah.io/state\":null,"
+                        "\"howdah.io/timeline\":null,\"howdah.io/replicas\":null,"
+                        "\"howdah.io/sync\":null}");
 }
 
 static void test_only_what_differs_is_written(void **state)

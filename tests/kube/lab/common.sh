@@ -43,9 +43,6 @@ wait_for() {
 # why_not: what keeps a lab from running on this machine; nothing if it can.
 why_not() {
     [ "$(id -u)" = 0 ] || { echo "it wants root"; return; }
-    # Whoever enters the namespace comes to its root, and so does what runc runs in a container.
-    [ "$(stat -c %d:%i /)" = "$(nsenter --mount=/proc/self/ns/mnt stat -c %d:%i / 2>&1)" ] ||
-        { echo "it is a chroot, in which runc enters no container"; return; }
     local dir said
     dir=$(mktemp -d /var/tmp/howdah-check-XXXXXX)
     mkdir "$dir"/{lower,upper,work,merged}
@@ -61,4 +58,7 @@ why_not() {
         if mkdir "$group/howdah-check-$$" 2>/dev/null; then made=1 && rmdir "$group/howdah-check-$$"; fi
     done
     [ -n "$made" ] || echo "no control group can be made below /sys/fs/cgroup"
+    # Whoever enters the namespace comes to its root, and so does what runc runs in a container.
+    [ -n "$said" ] || [ "$(stat -c %d:%i /)" = "$(nsenter --mount=/proc/self/ns/mnt stat -c %d:%i / 2>&1)" ] ||
+        echo "it is a chroot, in which runc enters no container"
 }

@@ -19,8 +19,8 @@ COLUMNS = ("what", "unit", "Patroni", "ours, Endpoints", "ours, Lease", "floor",
 BEGIN = "<!-- written by ./dev bench --kubernetes --markdown: -->\n"
 PLACE = os.path.join(g.here, "../../build/bench-kubernetes.json")
 TRIES = 2  # of what fails
-HEAD = ("Kubernetes 1.20; ttl 30, loop_wait 10, retry_timeout 10; three pods; one node, whose etcd does not wait for its disk; "
-        "median (least … most, n)")
+HEAD = ("Kubernetes 1.20, one node, whose etcd does not wait for its disk; three pods; ttl 30, loop_wait 10, "
+        "retry_timeout 10; median (least … most, n)")
 
 
 class Results:
@@ -85,6 +85,8 @@ class Run:
         except Exception as e:
             traceback.print_exc()
             self.results.of(row)["failures"].append((who, f"{type(e).__name__}: {e}"))
+            if self.a.logs and who in self.labs.kept:
+                self.labs.kept[who].lab.tell()
             self.labs.drop(who)
         else:
             have.append(sample)
@@ -92,8 +94,9 @@ class Run:
         self.results.save()
 
     def alone(self, wanted):
+        """Every floor, and the rows that want nothing else to run."""
         for who in ("floor", *g.KINDS):
-            rows = [row for row in wanted if who in r.ALONE[row].take]
+            rows = [row for row in wanted if who in r.ROWS[row].take and (row in r.ALONE or who == "floor")]
             while any(self.missing(row, who) > 0 for row in rows):
                 self.labs.drop_all(but=(who,))
                 for row in rows:
@@ -101,19 +104,18 @@ class Run:
                         self.take(row, who)
 
     def together(self, wanted):
-        if "floor" in self.labs.kept:
-            self.labs.drop("floor")
+        self.labs.drop("floor")
         for row in wanted:
             while jobs := {who: lambda who=who: self.take(row, who)
-                           for who in r.ROWS[row].take if self.missing(row, who) > 0}:
+                           for who in r.ROWS[row].take if who != "floor" and self.missing(row, who) > 0}:
                 together(jobs)
 
     def everything(self, rows):
         images = {image for row in rows for who in r.ROWS[row].take for image in g.IMAGES.get(who, [])}
         g.build_images(sorted(images | (set(r.IMAGE_NAMES) if "images" in rows else set())))
-        self.together([row for row in rows if row in r.IMAGES])
-        self.alone([row for row in rows if row in r.ALONE])
-        self.together([row for row in rows if row in r.TOGETHER])
+        self.together([row for row in r.IMAGES if row in rows])
+        self.alone([row for row in r.ROWS if row in rows])
+        self.together([row for row in r.TOGETHER if row in rows])
 
 
 # --- the table
@@ -194,7 +196,7 @@ def measure(a, results):
     try:
         run.everything(a.rows)
     finally:
-        labs.drop_all()
+        labs.close()
         janitor.end()
     run.say(f"{(time.monotonic() - began) / 60:.0f} minutes")
 

@@ -1,6 +1,7 @@
 """What the rows on Kubernetes measure on: labs with a cluster of each kind, and with two bare servers."""
 import collections
 import contextlib
+import glob
 import gzip
 import hashlib
 import http.client
@@ -8,7 +9,6 @@ import json
 import os
 import shutil
 import ssl
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -21,11 +21,12 @@ sys.path[:0] = [f"{here}/../kube/lab", f"{here}/../kube"]
 sys.path.append(f"{here}/../it")
 from cluster import PASSWORD, Cluster  # noqa: E402
 from kube import Lab, script, wait_for  # noqa: E402
+from measure import floor_program  # noqa: E402
 from patroni import PatroniCluster  # noqa: E402
 
 KINDS = ("patroni", "endpoints", "leases")
 IMAGES = {"patroni": ["patroni"], "endpoints": ["howdah", "postgres"], "leases": ["howdah", "postgres"],
-          "floor": ["postgres"]}
+          "floor": ["postgres", "howdah"]}
 
 
 # --- labs
@@ -62,9 +63,11 @@ class Labs:
     """One lab a kind, with its cluster in it, for as long as rows want it; thrown away after a failed run."""
 
     def __init__(self, janitor):
-        self.janitor, self.kept = janitor, {}
+        self.janitor, self.kept, self.closed = janitor, {}, False
 
     def get(self, who):
+        if self.closed:
+            raise AssertionError("the bench is over")  # a thread is not told of it
         if who not in self.kept:
             lab = BenchLab("node", IMAGES[who])
             self.janitor.mind(lab.dir)
@@ -83,6 +86,10 @@ class Labs:
         if who in self.kept:
             self.kept.pop(who).lab.stop()
 
+    def close(self):
+        self.closed = True
+        self.drop_all()
+
     def drop_all(self, but=()):
         for who in [w for w in self.kept if w not in but]:
             self.drop(who)
@@ -96,6 +103,11 @@ def build_images(names):
 
 
 # --- clusters
+
+def parent(pid):
+    with open(f"/proc/{pid}/stat") as f:
+        return int(f.read().rsplit(")", 1)[1].split()[1])
+
 
 class Settled:
     """What both kinds of cluster are asked between two measurements."""
@@ -172,9 +184,12 @@ class Ours(Settled, Cluster):
 
 class Theirs(Settled, PatroniCluster):
     def agent_pid(self, pod):
-        """The first process of the container."""
-        return min(pid for pid, words in self.processes(pod, "patroni")
-                   if any(os.path.basename(w) == "patroni" for w in words[:2]))
+        """The container's first process is one more of the same name, which starts the agent and ends with it."""
+        found = [pid for pid, words in self.processes(pod, "patroni")
+                 if any(os.path.basename(w) == "patroni" for w in words[:2])]
+        agents = [pid for pid in found if parent(pid) in found]
+        assert len(agents) == 1, f"patroni in {pod}: {found}"
+        return agents[0]
 
     def agent_pids(self, pod):
         return [pid for pid, words in self.processes(pod, "patroni")
@@ -210,7 +225,8 @@ kind: Pod
 metadata: {name: NAME, labels: {app: bare}}
 spec:
   terminationGracePeriodSeconds: 0
-  securityContext: {runAsNonRoot: true, runAsUser: 999, runAsGroup: 999, fsGroup: 999, seccompProfile: {type: RuntimeDefault}}
+  securityContext: {runAsNonRoot: true, runAsUser: 999, runAsGroup: 999, fsGroup: 999,
+                    seccompProfile: {type: RuntimeDefault}}
   containers:
   - name: postgres
     image: localhost/postgres:lab
@@ -228,8 +244,26 @@ spec:
     securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
     volumeMounts: [{name: data, mountPath: /var/lib/postgresql/data}, {name: sockets, mountPath: /var/run/postgresql},
                    {name: shm, mountPath: /dev/shm}, {name: tmp, mountPath: /tmp}]
-  volumes: [{name: data, emptyDir: {}}, {name: sockets, emptyDir: {medium: Memory}}, {name: shm, emptyDir: {medium: Memory}},
-            {name: tmp, emptyDir: {}}]
+  volumes: [{name: data, emptyDir: {}}, {name: sockets, emptyDir: {medium: Memory}},
+            {name: shm, emptyDir: {medium: Memory}}, {name: tmp, emptyDir: {}}]
+"""
+
+# The agent's libraries alone, in the agent's image: floor.c, which the warden starts as soon as it is there.
+LIBRARIES_POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: NAME}
+spec:
+  terminationGracePeriodSeconds: 0
+  securityContext: {runAsNonRoot: true, runAsUser: 999, runAsGroup: 999, fsGroup: 999,
+                    seccompProfile: {type: RuntimeDefault}}
+  containers:
+  - name: howdah
+    image: localhost/howdah:lab
+    command: [/usr/lib/howdah/howdah-warden, --respawn, --, /floor/floor, "8008"]
+    securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
+    volumeMounts: [{name: floor, mountPath: /floor}]
+  volumes: [{name: floor, emptyDir: {}}]
 """
 
 
@@ -259,6 +293,18 @@ class Bare(Cluster):
 
     def postmaster_pid(self, pod):
         return self.pid(pod, "postgres", "postgres", "-D")
+
+    def libraries(self):
+        """[pid] of floor.c in three pods; and of what starts it again, as in an agent's container."""
+        pods = [f"libraries-{i}" for i in range(3)]
+        self.lab.apply("---".join(LIBRARIES_POD.replace("NAME", p) for p in pods))
+        for pod in pods:
+            wait_for(f"{pod} runs", lambda: self.lab.running(pod, "howdah"), 180)
+            floor_program(self.lab.volume(pod, "floor"))
+        wait_for("all of them run", lambda: all(any(os.path.basename(words[0]) == "floor" for _, words in
+                                                   self.processes(p, "howdah")) for p in pods), 60)
+        time.sleep(2)
+        return [[pid for pid, _ in self.processes(p, "howdah")] for p in pods]
 
     def other(self, how):
         return next(p for p in self.pods if p != self.leads[how])
@@ -363,25 +409,27 @@ class Counted:
 
 @contextlib.contextmanager
 def followed(cluster, directory, name):
-    """Leaves each container's log of the meanwhile in directory/name/, with the times at which it came."""
+    """Leaves each container's log of the meanwhile in directory/name/, with the times at which it came; also of
+    a pod that is deleted, and while the API server hangs."""
     if not directory or not cluster:
         yield None
         return
     place = os.path.join(directory, name)
     os.makedirs(place, exist_ok=True)
-    readers = []
-    for pod in cluster.pods:
-        for c in cluster.lab.get("pod", pod)["spec"]["containers"]:
-            with open(f"{place}/{pod}.{c['name']}.log", "w") as log:
-                readers.append(subprocess.Popen([f"{cluster.lab.dir}/kubectl", "logs", "-f", "--timestamps", "--tail=3",
-                                                 pod, "-c", c["name"]], stdout=log, stderr=log))
-    time.sleep(1)
+    pattern = f"{cluster.lab.dir}/log/pods/*/*/*.log"  # NAMESPACE_POD_UID/CONTAINER/RESTARTS.log
+    logs = {path: open(path) for path in glob.glob(pattern)}
+    for log in logs.values():
+        log.seek(0, os.SEEK_END)
     try:
         yield place
     finally:
-        for r in readers:
-            r.terminate()
-            r.wait()
+        for path in glob.glob(pattern):
+            if path not in logs:
+                logs[path] = open(path)
+        for path, log in logs.items():
+            pod, container, number = path.split("/")[-3:]
+            with log, open(f"{place}/{pod.split('_')[1]}.{pod[-4:]}.{container}.{number}", "w") as copy:
+                shutil.copyfileobj(log, copy)
 
 
 def versions(cluster):

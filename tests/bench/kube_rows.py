@@ -8,7 +8,7 @@ import kube_gear as g
 from checker import Checker
 from kube_client import Writer, around, elsewhere, goes_on
 from kube_gear import KINDS, wait_for
-from measure import floor_memory, lost_writes, rollup
+from measure import lost_writes, rollup
 
 OURS = ("endpoints", "leases")
 FROZEN_S = 45  # of a ttl of 30
@@ -71,7 +71,7 @@ def hang(cl, seconds):
     server = cl.lab.pid("kube-apiserver")
 
     def over(w, at):  # also what comes once it answers again
-        return time.monotonic() - at > seconds + 15 and w.quiet_s() < 0.2
+        return time.monotonic() - at > seconds + 10 and w.quiet_s() < 0.2
     return around(Writer(cl), lambda: stop_for(server, seconds), over, calm_s=10)
 
 
@@ -89,8 +89,9 @@ def frozen(cl):
 
 def idle(cl):
     """A minute in which the database was not written to either: its position would be published."""
-    cl.settle()
-    cl.grow_old(45)  # a bootstrap's last writes are not idleness
+    # What came before is written out, and a bootstrap's last writes are over: neither is idleness.
+    cl.sql(cl.settle(), "checkpoint")
+    cl.grow_old(45)
 
     def look():
         return g.writes(cl.lab), cl.sql(cl.primary(), "select pg_current_wal_lsn()::text")
@@ -104,15 +105,20 @@ def idle(cl):
     raise AssertionError("the database was never idle")
 
 
+def together_of(pids):
+    """(resident, proportional) of several processes, MB."""
+    return [sum(part) for part in zip(*(rollup(pid) for pid in pids))]
+
+
 def memory(cl):
     """Of each pod: the agent's container without the server, and the server's warden; MB."""
     cl.settle()
     cl.grow_old(120)
     found = {"resident": [], "proportional": [], "warden": []}
     for pod in cl.pods:
-        sizes = [rollup(pid) for pid in cl.agent_pids(pod)]
-        found["resident"].append(sum(s[0] for s in sizes))
-        found["proportional"].append(sum(s[1] for s in sizes))
+        resident, proportional = together_of(cl.agent_pids(pod))
+        found["resident"].append(resident)
+        found["proportional"].append(proportional)
         if not isinstance(cl, g.Theirs):
             found["warden"].append(rollup(cl.warden_pid(pod))[0])
     return found
@@ -143,8 +149,8 @@ def floor_postgres(bare):
     return around(Writer(bare, service="label"), lambda: os.kill(pid, signal.SIGKILL), goes_on)
 
 
-def floor_libraries(_):
-    sizes = floor_memory()
+def floor_memory(bare):
+    sizes = [together_of(pids) for pids in bare.libraries()]
     return {"resident": [s[0] for s in sizes], "proportional": [s[1] for s in sizes]}
 
 
@@ -247,12 +253,12 @@ def idle_lines(samples):
 
 
 def memory_lines(samples):
-    floors = samples.get("libraries")
+    floors = samples.get("floor")
 
     def line(key, then, least):
         now = floors[0][key] if floors else []
-        return Line(f"memory of a pod's agent: {key}", "MB", {who: samples[who][0][key] for who in KINDS if samples.get(who)},
-                    1, then * median(now) / least if now else None, f"{then} × floor ÷ {least}",
+        return Line(f"memory of a pod's agent: {key}", "MB",
+                    {who: samples[who][0][key] for who in KINDS if samples.get(who)}, 1, then * median(now) / least if now else None, f"{then} × floor ÷ {least}",
                     dict.fromkeys(OURS, now))
     wardens = {who: samples[who][0]["warden"] for who in OURS if samples.get(who)}
     return [line("resident", 14, 10.8), line("proportional", 5, 3.4),
@@ -290,7 +296,7 @@ ALONE = {"postgres": Row(postgres_lines, of_kinds(postgres, floor=floor_postgres
          "agent": Row(agent_lines, of_kinds(agent)),
          "deleted": Row(deleted_lines, of_kinds(deleted, floor=floor_deleted))}
 TOGETHER = {"idle": Row(idle_lines, of_kinds(idle)),
-            "memory": Row(memory_lines, of_kinds(memory, libraries=floor_libraries), once=True),
+            "memory": Row(memory_lines, of_kinds(memory, floor=floor_memory), once=True),
             "hang15": Row(hang_lines(15, "an outage of 0: the longest of the seconds before"),
                           of_kinds(lambda cl: hang(cl, 15))),
             "frozen": Row(frozen_lines, of_kinds(frozen)),

@@ -2,11 +2,8 @@
 import os
 import re
 import signal
-import socket
 import subprocess
-import tempfile
 import threading
-import time
 
 here = os.path.dirname(os.path.abspath(__file__))
 
@@ -79,21 +76,3 @@ def floor_program(directory):
                    check=True)
     os.chmod(f"{directory}/floor", 0o755)
     return f"{directory}/floor"
-
-
-def floor_memory(copies=3):
-    """[(resident, proportional)] of so many processes of floor.c at once, MB."""
-    with tempfile.TemporaryDirectory(prefix="howdah-floor-", dir="/var/tmp") as directory:
-        program, running = floor_program(directory), []
-        try:
-            for _ in range(copies):
-                with socket.socket() as s:
-                    s.bind(("127.0.0.1", 0))
-                    port = s.getsockname()[1]
-                running.append(subprocess.Popen([program, str(port)], stdin=subprocess.DEVNULL))
-            time.sleep(1)
-            return [rollup(p.pid) for p in running]
-        finally:
-            for p in running:
-                p.kill()
-                p.wait()

@@ -248,7 +248,7 @@ spec:
             {name: shm, emptyDir: {medium: Memory}}, {name: tmp, emptyDir: {}}]
 """
 
-# The agent's libraries alone, in the agent's image: floor.c, which the warden starts as soon as it is there.
+# The agent's libraries alone, in the agent's image: floor.c below the warden, as soon as somebody has put it there.
 LIBRARIES_POD = """
 apiVersion: v1
 kind: Pod
@@ -257,6 +257,12 @@ spec:
   terminationGracePeriodSeconds: 0
   securityContext: {runAsNonRoot: true, runAsUser: 999, runAsGroup: 999, fsGroup: 999,
                     seccompProfile: {type: RuntimeDefault}}
+  initContainers:
+  - name: wait
+    image: localhost/postgres:lab
+    command: [sh, -c, "until [ -e /floor/there ]; do sleep 0.1; done"]
+    securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
+    volumeMounts: [{name: floor, mountPath: /floor}]
   containers:
   - name: howdah
     image: localhost/howdah:lab
@@ -299,11 +305,16 @@ class Bare(Cluster):
         pods = [f"libraries-{i}" for i in range(3)]
         self.lab.apply("---".join(LIBRARIES_POD.replace("NAME", p) for p in pods))
         for pod in pods:
-            wait_for(f"{pod} runs", lambda: self.lab.running(pod, "howdah"), 180)
-            floor_program(self.lab.volume(pod, "floor"))
-        wait_for("all of them run", lambda: all(any(os.path.basename(words[0]) == "floor" for _, words in
-                                                   self.processes(p, "howdah")) for p in pods), 60)
+            place = self.lab.volume(pod, "floor")
+            wait_for(f"the volume of {pod}", lambda: os.path.isdir(place), 60)
+            floor_program(place)
+            with open(f"{place}/there", "w"):
+                pass
+        for pod in pods:
+            wait_for(f"{pod} runs", lambda: self.lab.running(pod, "howdah"), 60, every=0.5)
         time.sleep(2)
+        for pod in pods:
+            self.pid(pod, "howdah", "floor")
         return [[pid for pid, _ in self.processes(p, "howdah")] for p in pods]
 
     def other(self, how):

@@ -2,7 +2,10 @@ howdah_test(NAME test_tree SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_tree.c LI
 howdah_test(NAME test_tree_yaml SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_tree_yaml.c LIBS model)
 howdah_test(NAME test_model SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_model.c LIBS model)
 howdah_test(NAME test_units SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_units.c LIBS model)
-howdah_test(NAME test_settings SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_settings.c LIBS model)
+foreach(module settings settings_kubernetes)
+  howdah_test(NAME test_${module} LIBS model SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_${module}.c
+              ${CMAKE_SOURCE_DIR}/tests/support/settings_world.c)
+endforeach()
 howdah_test(NAME test_settings_messages
             SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_settings_messages.c LIBS model)
 howdah_test(NAME test_settings_env SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_settings_env.c

@@ -331,8 +331,14 @@ static void change_session(Agent *agent)
         return;
     }
     log_info("session has a ttl of %lld ms now", (long long)settings_of(agent)->ttl_ms);
-    // Where the store keeps the session, the next renewal tells the new ttl.
-    if (lease->held && !str_eq(lease->session, old)) {
+    if (!lease->held)
+        return;
+    if (str_eq(lease->session, old)) {
+        // The store keeps the session, and a renewal tells the new ttl. At once: what is proven
+        // lasts for the old one, and may be over before the next renewal of a longer one would be
+        // due.
+        lease->check_now = true;
+    } else {
         lease->tampered = true;
         lease->tampered_revision = agent->view.leader.mod_revision;
     }

@@ -314,5 +314,10 @@ bool task_check_divergence(TaskRun *run, Error *err)
              : run->divergence == DIVERGENCE_NONE ? "no"
                                                   : "unknown",
              why);
+    // A try to stream that came just before the leader's promotion has found no more WAL on the old
+    // timeline. By now there is a new one, and it must not sleep on that.
+    if (run->divergence == DIVERGENCE_NONE && facts.leader_timeline > facts.local.timeline &&
+        postmaster_runs(run->server, NULL))
+        wake_recovery(run);
     return true;
 }

@@ -110,6 +110,7 @@ bool wipe_directory(TaskRun *run, Error *err) MUST_CHECK;
 bool stop_server(TaskRun *run, StopMode mode, bool checkpoint_first, Error *err) MUST_CHECK;
 // --- task_follow.c
 bool reload_server(TaskRun *run, Error *err) MUST_CHECK; // and compares the settings afterwards
+void wake_recovery(TaskRun *run); // a standby's: it tries at once to stream; best effort
 // --- divergence.c
 bool leader_facts(TaskRun *run, DivergenceFacts *facts, Error *err) MUST_CHECK;
 // Our own running server over a replication connection: of a standby, what it replays.

@@ -116,6 +116,15 @@ static bool signal_reload(TaskRun *run, Error *err)
            error_wrap(err, "reload");
 }
 
+// Between two tries to stream, PostgreSQL's startup process sleeps up to
+// wal_retrieve_retry_interval. Any wake-up will do, and a reload is the one that changes nothing.
+void wake_recovery(TaskRun *run)
+{
+    Error err = {0};
+    if (!signal_reload(run, &err))
+        log_debug("startup process not woken error='%s'", err.text);
+}
+
 static bool load_time(TaskRun *run, PgConn *pg, const char **out, Error *err)
 {
     AUTO(pgresult_release) PGresult *rows = NULL;

@@ -57,7 +57,7 @@ endfunction()
 if(CMAKE_BUILD_TYPE STREQUAL "Debug" AND NOT CMAKE_C_FLAGS MATCHES "thread|coverage"
    AND NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
   # A lab with a cluster takes 50 s of a core in its first two minutes, and then 0.15 of one: two cores bear
-  # three of them beside the scenarios. One test wants two at once.
+  # three of them. One test wants two at once.
   cmake_host_system_information(RESULT kube_lanes QUERY NUMBER_OF_LOGICAL_CORES)
   math(EXPR kube_lanes "${kube_lanes} + 1")
   file(WRITE ${CMAKE_BINARY_DIR}/labs.json

@@ -570,8 +570,8 @@ bool lease_release(Agent *agent, const Decision *d, Error *err)
         .instance = agent->instance,
         .timeline = s->control.known ? s->control.timeline : s->timeline,
         .lsn = end,
+        .to_successor = d->to_successor,
     };
-    (void)d;
     const bool ok =
         store_outcome(agent, dcs->ops->release(dcs, &request, try_deadline(agent), err), err);
     if (!ok && err->kind == ERR_UNAVAILABLE)

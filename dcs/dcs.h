@@ -46,6 +46,9 @@ typedef struct {
     const char *instance;
     uint32_t timeline;
     Lsn lsn; // end of our WAL, for the marker
+    // Somebody is about to acquire it: where clients are led by the same object, that is left to
+    // them.
+    bool to_successor;
 } ReleaseRequest;
 
 typedef enum {

@@ -28,7 +28,8 @@ typedef struct {
     bool ask_peers;
     bool clear_failover; // the failover key at failover_revision is done with
     int64_t failover_revision;
-    bool drop_initialize;                                             // a bootstrap of ours failed
+    bool to_successor;    // a release: somebody fit for it was there a moment ago
+    bool drop_initialize; // a bootstrap of ours failed
     bool write_initialize, write_config, write_history, confirm_term; // a leader's upkeep
     bool exit;
     int exit_code;

@@ -72,6 +72,7 @@ static Decision decide_stopped(const Facts *f, Decision d)
     const PeerAnswer *next = race_successor(f, wanted_candidate(f), s->control.checkpoint_lsn);
     if (next) {
         evidence(&d, "successor=%s lsn=%s", next->name, lsn_format(s->control.checkpoint_lsn).text);
+        d.to_successor = true;
         return release(d, m->handover == HANDOVER_SHUTDOWN ? REASON_SHUTDOWN_RELEASE
                                                            : REASON_SWITCHOVER_RELEASE);
     }

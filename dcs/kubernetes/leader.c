@@ -394,7 +394,9 @@ static bool prepare_release(Kube *kube, const KubeUpdate *update, const Tree *ob
                                  term->parent_timeline, request->timeline, term->confirmed, true,
                                  request->lsn));
     kube_patch_text(patch, ANNOTATION_SESSION, NULL);
-    if (kube->layout.mode == KUBERNETES_ENDPOINTS)
+    // kube-proxy makes two changes at once, and then one a second: in a handover the successor's
+    // own must not have to wait for ours, which would lead from a stopped server to nowhere.
+    if (kube->layout.mode == KUBERNETES_ENDPOINTS && !request->to_successor)
         patch->subsets = kube_empty_subsets(patch->arena, object);
     return add_status(kube, patch, request->status, err);
 }

@@ -243,6 +243,11 @@ void lab_begin(KubernetesObjects mode)
 
 // --- stores
 
+const char *lab_address_of(const char *member)
+{
+    return arena_printf(lab_arena, "10.9.9.%d", (unsigned char)member[0]);
+}
+
 Dcs *lab_store(const LabOptions *options)
 {
     static Resolver *resolver;
@@ -256,7 +261,7 @@ Dcs *lab_store(const LabOptions *options)
                                          .leader_label_value = "primary",
                                          .follower_label_value = "replica",
                                          .standby_leader_label_value = "primary",
-                                         .pod_ip = "10.9.9.9",
+                                         .pod_ip = lab_address_of(str_or(options->member, "")),
                                          .ports = port_items,
                                          .port_count = 1};
     return kubernetes_new(
@@ -304,12 +309,26 @@ void lab_refuse_renewal(Dcs *dcs, int64_t term)
         fail_msg("mode %d: %s: %s", (int)lab_mode, error_kind_name(err.kind), err.text);
 }
 
-void lab_release(Dcs *dcs, int64_t term)
+static void release(Dcs *dcs, int64_t term, bool to_successor)
 {
     Error err = {0};
-    const ReleaseRequest request = {
-        .term = term, .instance = "i", .timeline = 2, .lsn = 77, .status = "{\"optime\":77}"};
+    const ReleaseRequest request = {.term = term,
+                                    .instance = "i",
+                                    .timeline = 2,
+                                    .lsn = 77,
+                                    .status = "{\"optime\":77}",
+                                    .to_successor = to_successor};
     CHECK(dcs->ops->release(dcs, &request, lab_in(3000), &err));
+}
+
+void lab_release(Dcs *dcs, int64_t term)
+{
+    release(dcs, term, false);
+}
+
+void lab_hand_over(Dcs *dcs, int64_t term)
+{
+    release(dcs, term, true);
 }
 
 int64_t lab_put(Dcs *dcs, DcsKey key, const char *value, int64_t expected)

@@ -43,7 +43,9 @@ void lab_write_leader(const char *name);
 extern const VacancyKind lab_never, lab_released, lab_expired, lab_tampered; // for lab_is_vacant
 LeaseProof lab_renew(Dcs *dcs, int64_t term, const char *status);
 void lab_refuse_renewal(Dcs *dcs, int64_t term);
+const char *lab_address_of(const char *member); // of its pod
 void lab_release(Dcs *dcs, int64_t term);
+void lab_hand_over(Dcs *dcs, int64_t term); // released, with somebody there who is about to acquire
 int64_t lab_put(Dcs *dcs, DcsKey key, const char *value, int64_t expected);
 void lab_refuse_write(Dcs *dcs, DcsKey key, const char *value, int64_t expected);
 void lab_forget_pods(void); // every scope begins with the same names

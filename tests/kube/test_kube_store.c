@@ -6,6 +6,23 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+// Where the leader's Endpoints lead clients. NULL: nowhere. The other modes leave that to labels.
+static void assert_leads_to(const char *member)
+{
+    if (lab_mode != KUBERNETES_ENDPOINTS)
+        return;
+    const Tree *subsets = tree_get(lab_get(KIND_ENDPOINTS, lab_leader_name()), "subsets");
+    if (member == NULL) {
+        assert_true(subsets == NULL || subsets->count == 0);
+        return;
+    }
+    assert_int_equal(subsets->count, 1);
+    const Tree *addresses = tree_get(subsets->entries[0].value, "addresses");
+    assert_int_equal(addresses->count, 1);
+    assert_string_equal(tree_get_string(addresses->entries[0].value, "ip", ""),
+                        lab_address_of(member));
+}
+
 // Acquire, confirm, renew, release; what the other one sees of it.
 static void hold_and_release(void)
 {
@@ -34,8 +51,7 @@ static void hold_and_release(void)
     assert_int_equal(view.optime, 5);
     assert_string_equal(view.status_text, "{\"optime\":5,\"slots\":{\"a\":5,\"b\":4},\"retain_"
                                           "slots\":[\"a\",\"b\"]}");
-    if (lab_mode == KUBERNETES_ENDPOINTS)
-        assert_int_equal(tree_get(lab_get(KIND_ENDPOINTS, lab_leader_name()), "subsets")->count, 1);
+    assert_leads_to("a");
 
     lab_release(a, first.term);
     lab_release(a, first.term); // again: it is done
@@ -44,12 +60,17 @@ static void hold_and_release(void)
     assert_int_equal(view.optime, 77);
     assert_int_equal(view.term.released_lsn, 77);
     assert_string_equal(view.vacancy.holder, "a");
-    if (lab_mode == KUBERNETES_ENDPOINTS) {
-        const Tree *subsets = tree_get(lab_get(KIND_ENDPOINTS, lab_leader_name()), "subsets");
-        assert_true(subsets == NULL || subsets->count == 0);
-    }
+    assert_leads_to(NULL);
     // Also of the same name: a term names one acquisition.
     assert_int_equal(lab_acquire(a, "i").term, 2);
+
+    // With a successor there, clients are led from one to the other, and not to nowhere in between.
+    assert_leads_to("a");
+    lab_hand_over(a, 2);
+    (void)lab_wait(b, lab_is_vacant, &lab_released, "the handover");
+    assert_leads_to("a");
+    assert_int_equal(lab_acquire(b, "i").term, 3);
+    assert_leads_to("b");
     dcs_free(a);
     dcs_free(b);
 }

@@ -112,6 +112,10 @@ static void check_row(const Row *row, bool *seen)
         d.strike != row->strike)
         fail_msg("%s: key %s, task %s, %s%s", row->given, key_action_name(d.key), task_name(d.task),
                  reason_name(d.reason), d.strike ? ", strike" : "");
+    // To somebody who was just asked. In a failure the server may still be there, and hold clients.
+    if (d.to_successor !=
+        (d.reason == REASON_SWITCHOVER_RELEASE || d.reason == REASON_SHUTDOWN_RELEASE))
+        fail_msg("%s: to_successor %d", row->given, d.to_successor);
     seen[d.reason] = true;
     const Decision twin = decide(&w.f);
     assert_memory_equal(&d.memory, &twin.memory, sizeof d.memory);

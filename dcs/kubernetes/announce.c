@@ -22,6 +22,7 @@ enum {
     REFUSED_MS = 30000,   // a rule of the role is missing: somebody may add it
     LOOK_AGAIN_MS = 5000, // after a change: what a former leader had under way may come late
     LOOK_MS = 30000,      // Services come and go, and others can write their labels too
+    SETTLE_MS = 1000,     // a change is told when it is so old: who takes over has the API first
     STALE_MS = 600000,    // an Event that could not be written for so long is no news
     QUEUE_SIZE = 32,
     NAME_SIZE = 256,
@@ -32,6 +33,7 @@ typedef struct {
     bool warning, of_cluster;
     int64_t wall_us;
     uint64_t number;
+    Instant since;
     bool on_pod; // written there
 } QueuedEvent;
 
@@ -40,6 +42,7 @@ typedef struct {
     ClusterSigns signs;     // without the pointer
     bool ours;              // false: not ours to say
     uint64_t version;
+    Instant since; // of the first change that is not shown yet; 0: there is none
 } Shown;
 
 // When a kind of call may be made, after one that failed.
@@ -117,6 +120,7 @@ static void show(Announcer *base, const ClusterSigns *signs)
                       is->replicas == wanted.signs.replicas &&
                       str_eq(self->wanted.leader, wanted.leader);
     wanted.version = self->wanted.version + 1;
+    wanted.since = instant_is_set(self->wanted.since) ? self->wanted.since : now_of(self);
     if (!same)
         self->wanted = wanted;
     pthread_mutex_unlock(&self->mutex);
@@ -138,6 +142,7 @@ static void event(Announcer *base, const Announcement *announcement)
         memmove(self->queue, self->queue + 1, (QUEUE_SIZE - 1) * sizeof *self->queue);
         self->queued--;
     }
+    queued.since = now_of(self);
     queued.number = ++self->events;
     self->queue[self->queued++] = queued;
     pthread_mutex_unlock(&self->mutex);
@@ -274,6 +279,25 @@ static bool label_services(KubeAnnouncer *self, const ClusterSigns *signs, Error
     return err->kind == ERR_NONE;
 }
 
+// Each change of a Service's labels is one more of its Endpoints and its EndpointSlices, and in the
+// midst of a failover those who look after them have the new primary to tell.
+static bool has_settled(const KubeAnnouncer *self, Instant since, Instant *out_at)
+{
+    *out_at = instant_plus_ms(since, SETTLE_MS);
+    return instant_is_set(self->end_at) || !instant_before(now_of(self), *out_at);
+}
+
+static void shown(KubeAnnouncer *self, uint64_t version)
+{
+    pthread_mutex_lock(&self->mutex);
+    if (self->wanted.version == version)
+        self->wanted.since = (Instant){0};
+    else
+        self->wanted.since = now_of(self); // it changed again meanwhile
+    pthread_mutex_unlock(&self->mutex);
+    self->shown = version;
+}
+
 static Instant show_signs(KubeAnnouncer *self, Instant now)
 {
     static const char not_shown[] = "state of the cluster not on its Services";
@@ -282,9 +306,12 @@ static Instant show_signs(KubeAnnouncer *self, Instant now)
     pthread_mutex_unlock(&self->mutex);
     const bool changed = wanted.version != self->shown;
     if (!wanted.ours) {
-        self->shown = wanted.version;
+        shown(self, wanted.version);
         return (Instant){0};
     }
+    Instant settled_at;
+    if (changed && !has_settled(self, wanted.since, &settled_at))
+        return settled_at;
     if (!changed && instant_before(now, self->look_at))
         return self->look_at;
     if (!may_try(&self->signs_patience, now))
@@ -299,7 +326,7 @@ static Instant show_signs(KubeAnnouncer *self, Instant now)
         went_well(&self->signs_patience);
     else
         say_once(&self->signs_patience, not_shown, &refused);
-    self->shown = wanted.version;
+    shown(self, wanted.version);
     self->look_at = instant_plus_ms(now_of(self), changed ? LOOK_AGAIN_MS : LOOK_MS);
     return self->look_at;
 }
@@ -420,6 +447,9 @@ static Instant write_events(KubeAnnouncer *self, Instant now)
 {
     QueuedEvent queued;
     while (first_event(self, &queued)) {
+        Instant settled_at;
+        if (!has_settled(self, queued.since, &settled_at))
+            return settled_at;
         if (!may_try(&self->events_patience, now))
             return self->events_patience.at;
         Error err = {0};

@@ -129,6 +129,39 @@ static void test_signs_are_written_once(void **state)
     assert_true(kube_server_saw(&server, 2, "GET /api/v1/namespaces/ns/pods/demo-0 "));
 }
 
+// A switchover takes less than a second, and each change of a Service's labels is work for those
+// who are to lead clients to the new primary.
+static void test_what_passes_is_not_told(void **state)
+{
+    (void)state;
+    static const KubeStep steps[] = {{KUBE_ANSWERS, "200 OK", SERVICES},
+                                     {KUBE_ANSWERS, "200 OK", OBJECT}};
+    announce_at(steps, COUNT_OF(steps));
+    const ClusterSigns passing = {.state = SIGN_FAILING_OVER, .leader = "demo-0", .timeline = 1};
+    const ClusterSigns signs = {.state = SIGN_HEALTHY, .leader = "demo-0", .timeline = 2};
+    announcer->ops->show(announcer, &passing);
+    (void)usleep(100000);
+    announcer->ops->show(announcer, &signs);
+    wait_count(2);
+    assert_true(kube_server_saw(&server, 1, "\"howdah.io/state\":\"healthy\""));
+    assert_true(kube_server_saw(&server, 1, "\"howdah.io/timeline\":\"2\""));
+}
+
+// Who ends will not be there in a second.
+static void test_at_the_end_it_is_told_at_once(void **state)
+{
+    (void)state;
+    static const KubeStep steps[] = {{KUBE_ANSWERS, "200 OK", SERVICES},
+                                     {KUBE_ANSWERS, "200 OK", OBJECT}};
+    announce_at(steps, COUNT_OF(steps));
+    const ClusterSigns signs = {.state = SIGN_NO_LEADER};
+    announcer->ops->show(announcer, &signs);
+    announcer_free(announcer);
+    announcer = NULL;
+    assert_int_equal(kube_server_count(&server), 2);
+    assert_true(kube_server_saw(&server, 1, "\"howdah.io/state\":\"no-leader\""));
+}
+
 // A 403 is one line, however often the state changes; nothing is asked of the server meanwhile.
 static void test_refusal_is_said_once(void **state)
 {
@@ -253,6 +286,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_signs_are_written_once, begin, end),
+        cmocka_unit_test_setup_teardown(test_what_passes_is_not_told, begin, end),
+        cmocka_unit_test_setup_teardown(test_at_the_end_it_is_told_at_once, begin, end),
         cmocka_unit_test_setup_teardown(test_refusal_is_said_once, begin, end),
         cmocka_unit_test_setup_teardown(test_one_refusal_keeps_no_other_from_it, begin, end),
         cmocka_unit_test_setup_teardown(test_events, begin, end),

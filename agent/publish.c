@@ -101,11 +101,35 @@ static bool record_was_changed(const Agent *agent)
            !str_eq(mine->api_url, settings_of(agent)->restapi.api_url);
 }
 
-// Positions alone are written once a loop; whatever others decide by, at once.
+// Much of what changes passes: a standby loses its primary, and has the next one half a second
+// later. Just then the store has that to do, and all who watch it; what members say of themselves
+// decides nothing, for candidates ask each other. Who becomes a primary, or is none any more, says
+// so at once; the latter when it has let go of the lead.
+static bool member_is_held(Agent *agent)
+{
+    enum { HOLD_MS = 1000 };
+    const Role role = agent->server.role;
+    const bool stands_by =
+        agent->member_role == ROLE_REPLICA && (role == ROLE_REPLICA || role == ROLE_PROMOTED);
+    const bool hands_over = agent->lease.held && agent->memory.handover != HANDOVER_NONE;
+    const Instant now = now_of(agent);
+    if (!instant_is_set(agent->member_changed_at))
+        agent->member_changed_at = now;
+    const Instant until = instant_plus_ms(agent->member_changed_at, HOLD_MS);
+    if (agent->ended || !(stands_by || hands_over) || !instant_before(now, until))
+        return false;
+    agent->last.wake_at = instant_earliest(agent->last.wake_at, until);
+    return true;
+}
+
+// Positions alone are written once a loop.
 static bool member_due(Agent *agent, const char *text, const char *fixed)
 {
-    if (agent->member_dirty || !str_eq(fixed, agent->member_fixed) || record_was_changed(agent))
+    if (agent->member_dirty || !agent->member_text || record_was_changed(agent))
         return true;
+    if (!str_eq(fixed, agent->member_fixed))
+        return !member_is_held(agent);
+    agent->member_changed_at = (Instant){0};
     if (str_eq(text, agent->member_text))
         return false;
     const Instant due = instant_plus_ms(agent->member_written_at, settings_of(agent)->loop_wait_ms);
@@ -140,6 +164,8 @@ static void publish_member(Agent *agent)
     agent->member_text = strdup(text);
     agent->member_fixed = strdup(fixed);
     agent->member_written_at = now_of(agent);
+    agent->member_role = agent->server.role;
+    agent->member_changed_at = (Instant){0};
     agent->member_dirty = false;
 }
 

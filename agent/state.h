@@ -99,6 +99,8 @@ struct Agent {
     char *member_text, *member_fixed; // last written record; without positions (malloc)
     Instant member_written_at;
     Instant member_retry_at;
+    Role member_role;    // in that record
+    Instant member_changed_at; // the first change that is not written yet; 0: there is none
     bool member_dirty;
     KeptEntry ledger[LEDGER_KEPT]; // ring
     size_t ledger_next, ledger_count;

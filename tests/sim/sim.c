@@ -307,6 +307,11 @@ uint64_t sim_lost_commits(Sim *sim)
     return lost;
 }
 
+uint64_t sim_member_writes_between(Sim *sim)
+{
+    return sim->member_writes_between;
+}
+
 uint64_t sim_unavailable_ms(Sim *sim)
 {
     const int64_t now = sim->no_writer_since ? sim->now - sim->no_writer_since : 0;

@@ -67,6 +67,7 @@ uint32_t sim_timeline(Sim *sim, int member);
 uint64_t sim_server_starts(Sim *sim, int member); // how often its PostgreSQL was started
 uint64_t sim_commits(Sim *sim);                   // acknowledged
 uint64_t sim_lost_commits(Sim *sim);              // acknowledged, and not in the primary's history
+uint64_t sim_member_writes_between(Sim *sim);     // of member records, while no server takes writes
 uint64_t sim_unavailable_ms(Sim *sim); // how long nobody took writes, since the first primary
 bool sim_waiting_for_wipe(Sim *sim, int member);
 const char *sim_wall_text(Sim *sim, int member,

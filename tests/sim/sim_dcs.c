@@ -334,6 +334,8 @@ static void apply_put_member(Sim *sim, Mail *mail)
         (void)refuse(mail, ERR_CONFLICT, "the lease is gone");
         return;
     }
+    if (sim_no_primary(sim))
+        sim->member_writes_between++;
     store_begin(sim);
     store_put(sim, mail->key, mail->value, mail->session);
     (void)store_end(sim, name_of(mail->from));

@@ -346,6 +346,7 @@ struct Sim {
     int acknowledger;             // the last one; -1
     uint64_t acknowledger_serial; // its postmaster
     int64_t unavailable, no_writer_since;
+    uint64_t member_writes_between;
     // trace
     char (*ring)[240];
     size_t ring_next, ring_count;

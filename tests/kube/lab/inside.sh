@@ -128,6 +128,7 @@ cgroupDriver: cgroupfs
 cgroupRoot: /$(cat cgroup)
 failSwapOn: false
 nodeStatusUpdateFrequency: 4s
+syncFrequency: 5s
 evictionHard: {memory.available: 50Mi, nodefs.available: 1%, imagefs.available: 1%}
 K
     cat >kube-proxy.yaml <<K

@@ -8,16 +8,27 @@
 #include <stdio.h>
 #include <string.h>
 
+// Before the proof's end, by the margin of the ttl that it was had with: a longer ttl wants more,
+// and has not given it yet.
+static Instant before_end(const Agent *agent, int64_t part)
+{
+    const LeaseProof *proof = &agent->lease.proof;
+    const int64_t margin_ms = settings_fence(settings_of(agent), proof->ttl_ms).margin_ms;
+    return instant_plus_ms(lease_capped(agent, *proof).valid_until, -margin_ms / part);
+}
+
+Instant fence_quit_at(const Agent *agent)
+{
+    return before_end(agent, 1);
+}
+
 bool lease_fence(Agent *agent, bool writer, Error *err)
 {
     const Lease *lease = &agent->lease;
-    const HowdahSettings *h = &settings_of(agent)->howdah;
     char note[FENCE_NOTE_SIZE];
     (void)snprintf(note, sizeof note, "session=%s term=%lld writer=%d instance=%s", lease->session,
                    (long long)lease->term, writer ? 1 : 0, agent->instance);
-    const Instant until = lease_capped(agent, lease->proof).valid_until;
-    const Instant quit_at = instant_plus_ms(until, -h->margin_ms);
-    const Instant kill_at = instant_plus_ms(until, -h->margin_ms / 2);
+    const Instant quit_at = fence_quit_at(agent), kill_at = before_end(agent, 2);
     Processes *p = agent->world.processes;
     if (!p->ops->fence(p, quit_at, kill_at, note, deadline_in(agent->world.clock, 500), err))
         return error_wrap(err, "arm the fence");
@@ -71,10 +82,8 @@ void fence_catch_up(Agent *agent)
 {
     const Lease *lease = &agent->lease;
     const WardenView *w = &agent->warden;
-    const Instant want = instant_plus_ms(lease_capped(agent, lease->proof).valid_until,
-                                         -settings_of(agent)->howdah.margin_ms);
     Error err = {0};
-    if (lease->held && fence_may_move(agent) && instant_before(w->quit_at, want) &&
+    if (lease->held && fence_may_move(agent) && instant_before(w->quit_at, fence_quit_at(agent)) &&
         !lease_fence(agent, agent->fence_writer, &err))
         log_warn("fence not moved error='%s'", err.text);
 }
@@ -82,7 +91,8 @@ void fence_catch_up(Agent *agent)
 // A lowered ttl binds us at once, whatever the store still grants.
 LeaseProof lease_capped(const Agent *agent, LeaseProof proof)
 {
-    proof.valid_until =
-        instant_min(proof.valid_until, instant_plus_ms(proof.sent_at, settings_of(agent)->ttl_ms));
+    const int64_t ttl_ms = settings_of(agent)->ttl_ms;
+    proof.ttl_ms = proof.ttl_ms < ttl_ms ? proof.ttl_ms : ttl_ms;
+    proof.valid_until = instant_min(proof.valid_until, instant_plus_ms(proof.sent_at, ttl_ms));
     return proof;
 }

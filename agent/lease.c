@@ -65,8 +65,9 @@ static Deadline try_deadline(const Agent *agent)
 
 Instant lease_stop_at(const Agent *agent)
 {
-    const HowdahSettings *h = &settings_of(agent)->howdah;
-    return instant_plus_ms(agent->lease.proof.valid_until, -(h->margin_ms + h->stop_budget_ms));
+    const LeaseProof *proof = &agent->lease.proof;
+    const FenceShare share = settings_fence(settings_of(agent), proof->ttl_ms);
+    return instant_plus_ms(proof->valid_until, -(share.margin_ms + share.stop_budget_ms));
 }
 
 // The store counts by the ttl of the session, we by the settings', which may have changed since.
@@ -78,7 +79,9 @@ static int64_t least_ttl_ms(const Agent *agent)
 
 static int64_t renewal_period_ms(const Agent *agent)
 {
-    const int64_t third = least_ttl_ms(agent) / 3;
+    // Of what is proven, too: it lasts no longer for a ttl that was raised since.
+    const int64_t least = least_ttl_ms(agent), proven = agent->lease.proof.ttl_ms;
+    const int64_t third = (agent->lease.held && proven < least ? proven : least) / 3;
     return settings_of(agent)->loop_wait_ms < third ? settings_of(agent)->loop_wait_ms : third;
 }
 
@@ -347,9 +350,7 @@ static void change_session(Agent *agent)
 static bool fence_is_bound(const Agent *agent)
 {
     const WardenView *w = &agent->warden;
-    const Instant until = lease_capped(agent, agent->lease.proof).valid_until;
-    const Instant quit_at = instant_plus_ms(until, -settings_of(agent)->howdah.margin_ms);
-    return w->connected && (!w->fence_armed || !instant_before(quit_at, w->quit_at));
+    return w->connected && (!w->fence_armed || !instant_before(fence_quit_at(agent), w->quit_at));
 }
 
 static bool proof_is_bound(const Agent *agent)

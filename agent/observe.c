@@ -173,6 +173,7 @@ Facts facts_of(Agent *agent, const PeerFacts *peers)
                   .term = lease->term,
                   .proven_at = lease->proof.sent_at,
                   .valid_until = lease->proof.valid_until,
+                  .ttl_ms = lease->proof.ttl_ms,
                   .tampered = lease->tampered,
                   .tampered_revision = lease->tampered_revision},
         .leader_is_us_by_name = by_name,

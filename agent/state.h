@@ -145,8 +145,9 @@ void store_refused(Agent *agent, RefusedKind kind, const char *what, const Error
 
 // --- fence.c
 LeaseProof lease_capped(const Agent *agent, LeaseProof proof); // by the ttl in force
-bool fence_may_move(const Agent *agent);                       // armed, and has not struck
-void fence_catch_up(Agent *agent); // where it lags behind what the lease allows
+Instant fence_quit_at(const Agent *agent); // by what the lease has been proven to be
+bool fence_may_move(const Agent *agent);   // armed, and has not struck
+void fence_catch_up(Agent *agent);         // where it lags behind what the lease allows
 
 // --- observe.c
 void observe_warden(Agent *agent);

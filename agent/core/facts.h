@@ -55,6 +55,7 @@ typedef struct {
     int64_t term;
     Instant proven_at; // send time of the last proof
     Instant valid_until;
+    int64_t ttl_ms;            // by which it was proven: the settings' may be another since
     bool tampered;             // the key was changed behind our back while our lease lasts
     int64_t tampered_revision; // 0: it is gone; else the mod_revision it has now
 } LeaseFacts;

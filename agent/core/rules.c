@@ -29,10 +29,10 @@ bool is_struck(const Facts *f)
 
 Instant must_stop_at(const Facts *f)
 {
-    const HowdahSettings *h = &f->settings->howdah;
+    const FenceShare share = settings_fence(f->settings, f->lease.ttl_ms);
     if (f->lease.held)
-        return instant_plus_ms(f->lease.valid_until, -(h->margin_ms + h->stop_budget_ms));
-    return instant_plus_ms(f->warden.quit_at, -h->stop_budget_ms);
+        return instant_plus_ms(f->lease.valid_until, -(share.margin_ms + share.stop_budget_ms));
+    return instant_plus_ms(f->warden.quit_at, -f->settings->howdah.stop_budget_ms);
 }
 
 bool is_standby(const Facts *f)

@@ -150,6 +150,8 @@ typedef struct {
     const char *socket;    // w-<hash of data_dir>.sock, below run_dir unless it begins with '/'
     int64_t margin_ms;     // effective: docs/architecture.md, "The lease and the fence"
     int64_t stop_budget_ms;
+    int64_t margin_least_ms;       // whatever the ttl
+    int64_t stop_budget_wanted_ms; // 0: by the ttl
 } HowdahSettings;
 
 typedef struct {
@@ -206,6 +208,13 @@ typedef struct {
 bool settings_build(Arena *arena, const Tree *local, const Tree *dynamic, int64_t dynamic_revision,
                     bool all_howdah, int server_major, bool for_ctl, Settings *out,
                     SettingsNotes *notes, Error *err) MUST_CHECK;
+
+// What the fence takes of a lease proven with that ttl. One that was had before the ttl was raised
+// is judged by its own: the margins of the longer one may be longer than all of it.
+typedef struct {
+    int64_t margin_ms, stop_budget_ms;
+} FenceShare;
+FenceShare settings_fence(const Settings *settings, int64_t ttl_ms);
 
 // Findings in a dynamic configuration that somebody is about to write; false if there are any.
 bool settings_check_dynamic(Arena *arena, const Tree *dynamic, SettingsNotes *notes);

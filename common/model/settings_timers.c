@@ -37,31 +37,52 @@ static void warn_if_changed(Findings *findings, const Tree *dynamic, const char 
                         from, to);
 }
 
-static int64_t margin_ms(const Settings *settings, int64_t wanted_ms)
+static int64_t margin_least_ms(const Settings *settings, int64_t wanted_ms)
 {
     enum { SHORTEST_MS = 500 };
     // Killing takes about a millisecond a backend.
     const int64_t backends = tree_get_int(settings->postgresql.controlled, "max_connections", 100);
-    int64_t margin = at_least(SHORTEST_MS, settings->ttl_ms / 20);
-    margin = at_least(margin, backends);
-    return at_least(margin, wanted_ms);
+    return at_least(at_least(SHORTEST_MS, backends), wanted_ms);
 }
 
-static int64_t stop_budget_ms(const Settings *settings, int64_t wanted_ms)
+static FenceShare share_of(const HowdahSettings *howdah, int64_t ttl_ms)
 {
-    return wanted_ms > 0 ? wanted_ms : at_least(MS_PER_S, settings->ttl_ms / 10);
+    const int64_t wanted_ms = howdah->stop_budget_wanted_ms;
+    return (FenceShare){.margin_ms = at_least(howdah->margin_least_ms, ttl_ms / 20),
+                        .stop_budget_ms =
+                            wanted_ms > 0 ? wanted_ms : at_least(MS_PER_S, ttl_ms / 10)};
+}
+
+static int64_t whole(FenceShare share)
+{
+    return share.margin_ms + share.stop_budget_ms;
+}
+
+FenceShare settings_fence(const Settings *settings, int64_t ttl_ms)
+{
+    const HowdahSettings *howdah = &settings->howdah;
+    if (ttl_ms >= settings->ttl_ms)
+        return (FenceShare){howdah->margin_ms, howdah->stop_budget_ms};
+    FenceShare share = share_of(howdah, ttl_ms);
+    if (2 * whole(share) > ttl_ms) { // these settings would not have gone with that ttl
+        share.margin_ms = share.margin_ms * (ttl_ms / 2) / whole(share);
+        share.stop_budget_ms = ttl_ms / 2 - share.margin_ms;
+    }
+    return share;
 }
 
 // At least half of the ttl must be left for renewing.
 static void fit_fence(Findings *findings, const Tree *dynamic, const Tree *local, Settings *out)
 {
     const int64_t margin = int_at(local, "howdah.margin_ms", 0);
-    const int64_t budget = int_at(local, "howdah.stop_budget_ms", 0);
     const int64_t before_ms = out->ttl_ms;
-    while (2 * (margin_ms(out, margin) + stop_budget_ms(out, budget)) > out->ttl_ms)
+    out->howdah.margin_least_ms = margin_least_ms(out, margin);
+    out->howdah.stop_budget_wanted_ms = int_at(local, "howdah.stop_budget_ms", 0);
+    while (2 * whole(share_of(&out->howdah, out->ttl_ms)) > out->ttl_ms)
         out->ttl_ms += MS_PER_S;
-    out->howdah.margin_ms = margin_ms(out, margin);
-    out->howdah.stop_budget_ms = stop_budget_ms(out, budget);
+    const FenceShare share = share_of(&out->howdah, out->ttl_ms);
+    out->howdah.margin_ms = share.margin_ms;
+    out->howdah.stop_budget_ms = share.stop_budget_ms;
     if (out->ttl_ms != before_ms)
         finding_warning(findings, tree_get(dynamic, "ttl"), "ttl",
                         "adjusted from %" PRId64 " to %" PRId64 ": stopping and killing up to "

@@ -26,9 +26,11 @@ typedef struct {
     int lost_reply_permille;            // of the store's replies
     int slow_permille;  // of the store's replies, that come late, up to past every deadline
     bool quiet_clients; // nobody writes
-    bool twins;         // the last member bears the name of the one before it
-    bool all_stopped;   // members are started by sim_start, one by one
-    bool trace;         // every event to stderr as it happens
+    // As on Kubernetes: a session outlives a change of the ttl, and a renewal tells the new one.
+    bool sessions_stay;
+    bool twins;       // the last member bears the name of the one before it
+    bool all_stopped; // members are started by sim_start, one by one
+    bool trace;       // every event to stderr as it happens
 } SimOptions;
 
 Sim *sim_new(const SimOptions *options);
@@ -82,9 +84,10 @@ void sim_agent_start(Sim *sim, int member);
 void sim_agent_freeze(Sim *sim, int member); // SIGSTOP
 void sim_agent_thaw(Sim *sim, int member);
 void sim_agent_kill_at_call(Sim *sim, int member,
-                            int calls);     // within its Nth outside call from now
-void sim_shutdown(Sim *sim, int member);    // SIGTERM, on a VM
-void sim_leave(Sim *sim, int member);       // SIGUSR2: upgrade
+                            int calls); // within its Nth outside call from now
+void sim_agent_freeze_at_call(Sim *sim, int member, int calls); // likewise; thawed by sim_heal
+void sim_shutdown(Sim *sim, int member);                        // SIGTERM, on a VM
+void sim_leave(Sim *sim, int member);                           // SIGUSR2: upgrade
 void sim_terminate(Sim *sim, int member);   // the pod: the warden is told to stop
 void sim_host_freeze(Sim *sim, int member); // agent, warden and PostgreSQL together
 void sim_host_thaw(Sim *sim, int member);

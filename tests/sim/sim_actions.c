@@ -71,6 +71,13 @@ void sim_agent_kill_at_call(Sim *sim, int member, int calls)
         m->agent->kill_at_call = calls;
 }
 
+void sim_agent_freeze_at_call(Sim *sim, int member, int calls)
+{
+    Member *m = at(sim, member);
+    if (m->agent)
+        m->agent->freeze_at_call = calls;
+}
+
 void sim_shutdown(Sim *sim, int member)
 {
     Member *m = at(sim, member);
@@ -225,7 +232,7 @@ void sim_heal(Sim *sim)
         m->replication_delay = m->promotion_delay = 0;
         m->start_fails = m->pg.stubborn = false;
         if (m->agent) {
-            m->agent->kill_at_call = 0;
+            m->agent->kill_at_call = m->agent->freeze_at_call = 0;
             m->agent->dcs.stalled_until = 0;
         }
         sim_disk_hang(sim, i, false);

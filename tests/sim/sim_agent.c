@@ -82,6 +82,13 @@ static void freeze_here(AgentProc *proc, const char *what)
     proc_wait(proc, 0);
 }
 
+static void freeze_until_healed(AgentProc *proc, const char *what)
+{
+    trace(proc->sim, "fault  %s: agent frozen at %s", proc->member->name, what);
+    actor_freeze(&proc->actor);
+    proc_wait(proc, 0);
+}
+
 // The random faults that scenarios cannot place: between any two effects of an agent.
 static void fault_here(AgentProc *proc, const char *what, const char *why)
 {
@@ -115,6 +122,8 @@ bool proc_boundary(AgentProc *proc, const char *what)
     (void)snprintf(why, sizeof why, "killed at %s", what);
     if (proc->kill_at_call > 0 && --proc->kill_at_call == 0)
         agent_die(proc->member, why);
+    else if (proc->freeze_at_call > 0 && --proc->freeze_at_call == 0)
+        freeze_until_healed(proc, what);
     else if (sim->faulty && roll(sim, 0, 1499) == 0)
         fault_here(proc, what, why);
     return !proc->zombie;
@@ -228,6 +237,7 @@ static void run(void *argument)
         if (proc->want_leave)
             agent_leave(proc->agent);
         proc->notified = false;
+        proc->order_ttl_ms = agent_settings(proc->agent)->ttl_ms;
         const Instant next = agent_turn(proc->agent);
         if (proc->zombie)
             break;

@@ -97,7 +97,12 @@ static void apply_grant(Sim *sim, Mail *mail)
 
 static void apply_keepalive(Sim *sim, Mail *mail)
 {
-    if (!store_keepalive(sim, mail->session, &mail->ttl_ms))
+    StoreLease *lease = store_lease(sim, mail->session);
+    // A renewal is conditional: one that comes late tells nothing any more.
+    const int64_t told_ms = lease && lease->told_by < mail->call ? mail->ttl_ms : 0;
+    if (told_ms > 0)
+        lease->told_by = mail->call;
+    if (!store_keepalive(sim, mail->session, told_ms, &mail->ttl_ms))
         (void)refuse(mail, ERR_CONFLICT, "the lease is gone");
 }
 
@@ -108,12 +113,14 @@ static LeaseProof proof_of(const AgentProc *proc, Instant sent_at, int64_t ttl_m
         .sent_at = sent_at, .ttl_ms = least, .valid_until = instant_plus_ms(sent_at, least)};
 }
 
-static bool keepalive(AgentProc *proc, int64_t session, Deadline deadline, LeaseProof *out,
-                      size_t *log_count, Error *err)
+// tell_ms: the ttl it has from now on, 0: the one it has.
+static bool keepalive_telling(AgentProc *proc, int64_t session, int64_t tell_ms, Deadline deadline,
+                              LeaseProof *out, size_t *log_count, Error *err)
 {
     const Instant sent_at = host_now(proc->member);
     Mail *mail = mail_new(proc, OP_KEEPALIVE, apply_keepalive);
     mail->session = session;
+    mail->ttl_ms = tell_ms;
     Mail *reply = mail_call(mail, "keepalive", deadline, err);
     if (!reply)
         return false;
@@ -123,6 +130,13 @@ static bool keepalive(AgentProc *proc, int64_t session, Deadline deadline, Lease
     return true;
 }
 
+static bool keepalive(AgentProc *proc, int64_t session, Deadline deadline, LeaseProof *out,
+                      size_t *log_count, Error *err)
+{
+    const int64_t tell_ms = proc->sim->options.sessions_stay ? proc->dcs.session_ttl_ms : 0;
+    return keepalive_telling(proc, session, tell_ms, deadline, out, log_count, err);
+}
+
 static bool op_open_session(Dcs *base, int64_t ttl_ms, const char *resume, Deadline deadline,
                             const char **out_session, LeaseProof *out, Error *err)
 {
@@ -130,13 +144,23 @@ static bool op_open_session(Dcs *base, int64_t ttl_ms, const char *resume, Deadl
     SimDcs *dcs = &proc->dcs;
     int64_t id = 0;
     size_t log_count;
-    dcs->session_ttl_ms = ttl_ms;
-    if (!str_empty(resume)) {
-        if (!parse_int64(resume, &id) || !keepalive(proc, id, deadline, out, &log_count, err))
+    const bool stays = proc->sim->options.sessions_stay && str_empty(resume) && dcs->session[0];
+    // What a predecessor has told holds until something else is told.
+    const bool as_told = proc->sim->options.sessions_stay && !str_empty(resume);
+    dcs->session_ttl_ms = as_told ? INT64_MAX : ttl_ms;
+    if (!str_empty(resume) || stays) {
+        if (parse_int64(stays ? dcs->session : resume, &id) &&
+            keepalive_telling(proc, id, 0, deadline, out, &log_count, err)) {
+            if (!stays)
+                (void)copy_text(dcs->session, sizeof dcs->session, resume);
+            if (as_told)
+                dcs->session_ttl_ms = out->ttl_ms;
+            *out_session = dcs->session;
+            return true;
+        }
+        if (!stays || err->kind != ERR_CONFLICT)
             return error_wrap(err, "resume the session");
-        (void)copy_text(dcs->session, sizeof dcs->session, resume);
-        *out_session = dcs->session;
-        return true;
+        *err = (Error){0};
     }
     const Instant sent_at = host_now(proc->member);
     Mail *mail = mail_new(proc, OP_KEEPALIVE, apply_grant);

@@ -392,6 +392,7 @@ static SimOptions options_of(uint64_t seed, int members, bool traced)
         o.tags[o.members - 1] = "{\"failover_priority\":2}";
     if (rng_below(&rng, 8) == 0 && o.members > 2)
         o.tags[o.members - 2] = "{\"nofailover\":true}";
+    o.sessions_stay = rng_below(&rng, 3) == 0;
     return o;
 }
 

@@ -193,12 +193,16 @@ int64_t store_grant(Sim *sim, int64_t ttl_ms)
     return lease->id;
 }
 
-// One that is over is not brought back, even before its keys are gone.
-bool store_keepalive(Sim *sim, int64_t id, int64_t *out_ttl_ms)
+// One that is over is not brought back, even before its keys are gone. ttl_ms 0: as it was granted.
+bool store_keepalive(Sim *sim, int64_t id, int64_t ttl_ms, int64_t *out_ttl_ms)
 {
     StoreLease *lease = store_lease(sim, id);
     if (!lease || lease->expires_at <= sim->now)
         return false;
+    if (ttl_ms > 0 && ttl_ms < lease->ttl_ms) // it may be over before the next look
+        sim_in(sim, MS(ttl_ms), NULL, expire, NULL, (uint64_t)id);
+    if (ttl_ms > 0)
+        lease->ttl_ms = ttl_ms;
     lease->expires_at = sim->now + MS(lease->ttl_ms);
     *out_ttl_ms = lease->ttl_ms;
     return true;

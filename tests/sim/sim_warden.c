@@ -4,9 +4,8 @@
 
 #include <stdio.h>
 
-#define ALONE        MS(2000)
-#define HAND_OVER    MS(20000)
-#define ORDER_TTL_MS INT64_C(120000) // the client refuses more than a ttl; the agent asks for less
+#define ALONE     MS(2000)
+#define HAND_OVER MS(20000)
 
 static int64_t wall_ns(const Member *m)
 {
@@ -283,7 +282,7 @@ static bool op_fence(Processes *p, Instant quit_at, Instant kill_at, const char 
     (void)deadline;
     if (!reach(proc, "fence", err))
         return false;
-    const FenceOrder order = {quit_at.ns, kill_at.ns, ORDER_TTL_MS};
+    const FenceOrder order = {quit_at.ns, kill_at.ns, proc->order_ttl_ms};
     const int64_t now = host_now(m).ns;
     const char *refusal = fence_refusal(&m->warden.fence, &order, now);
     if (refusal)

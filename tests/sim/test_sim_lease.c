@@ -243,21 +243,93 @@ static void test_stale_watch(void **state)
 static void test_lowered_ttl(void **state)
 {
     (void)state;
-    FOR_SEEDS(seed, 120)
+    FOR_SEEDS(seed, 240)
     {
-        AUTO(sim_release) Sim *sim = settled((SimOptions){0}, seed);
+        const SimOptions options = {.sessions_stay = seed > 120};
+        AUTO(sim_release) Sim *sim = settled(options, seed);
         const int leader = sim_leader(sim);
         EXPECT(sim, sim_run(sim, (int64_t)(seed * 977 % 10000)));
         sim_request(sim, leader, API_PATCH_CONFIG,
                     "{\"ttl\":10,\"loop_wait\":2,\"retry_timeout\":3}");
         if (seed % 2 == 0)
-            sim_lose_reply(sim, leader, OP_ACQUIRE);
+            sim_lose_reply(sim, leader, options.sessions_stay ? OP_KEEPALIVE : OP_ACQUIRE);
         EXPECT(sim, sim_run(sim, (int64_t)(seed * 7 % 240)));
         if (seed % 4 < 2)
             sim_agent_freeze(sim, leader);
         else
             sim_cut_store(sim, leader, true);
         EXPECT(sim, sim_run_until_at(sim, another_primary, leader, SECONDS(2 * TTL + 15)));
+        heals(sim);
+    }
+}
+
+enum { NO_FAULT, LOST_REPLIES, LOST_REQUESTS, FROZEN, KILLED, RAISE_FAULTS };
+
+// The ttl is raised in a store that keeps sessions over it (Kubernetes) and in one that does not
+// (etcd). What was proven by the old one is good until it is over: the leader goes on serving, also
+// when the first word of the new one is lost, or its agent dies in the middle of it; and where that
+// stops, there are no two writers.
+static void test_raised_ttl(void **state)
+{
+    (void)state;
+    FOR_SEEDS(seed, 200)
+    {
+        const bool fast = seed % 2 == 0;
+        const int fault = (int)(seed / 4 % RAISE_FAULTS);
+        const SimOptions options = {.ttl_s = fast ? 5 : 8,
+                                    .loop_wait_s = fast ? 1 : 2,
+                                    .retry_timeout_s = fast ? 2 : 3,
+                                    .sessions_stay = seed / 2 % 2 == 0};
+        AUTO(sim_release) Sim *sim = settled(options, seed);
+        const int leader = sim_leader(sim);
+        const uint64_t gap = sim_unavailable_ms(sim), starts = sim_server_starts(sim, leader);
+        EXPECT(sim, sim_run(sim, (int64_t)(seed * 977 % 3000)));
+        sim_request(sim, leader, API_PATCH_CONFIG,
+                    seed % 3 == 0   ? "{\"ttl\":30,\"loop_wait\":10,\"retry_timeout\":10}"
+                    : seed % 3 == 1 ? "{\"ttl\":60,\"loop_wait\":10,\"retry_timeout\":10}"
+                                    : "{\"ttl\":45,\"loop_wait\":10,\"retry_timeout\":10}");
+        static const StoreOp ops[] = {OP_KEEPALIVE, OP_RENEW, OP_ACQUIRE};
+        const StoreOp op = ops[seed % COUNT_OF(ops)];
+        if (fault == LOST_REPLIES)
+            sim_lose_reply(sim, leader, op);
+        if (fault == LOST_REQUESTS)
+            sim_lose_request(sim, leader, op);
+        if (fault == FROZEN)
+            sim_agent_freeze_at_call(sim, leader, (int)(seed / 20 + 1));
+        if (fault == KILLED)
+            sim_agent_kill_at_call(sim, leader, (int)(seed / 20 + 1));
+        for (int i = 0; i < 20; i++) {
+            EXPECT(sim, sim_run(sim, SECONDS(2)));
+            if (fault == KILLED && !sim_agent_runs(sim, leader))
+                sim_agent_start(sim, leader);
+        }
+        EXPECT(sim, fault == FROZEN || sim_unavailable_ms(sim) == gap);
+        EXPECT(sim, fault == FROZEN || sim_server_starts(sim, leader) == starts);
+        heals(sim);
+    }
+}
+
+// It is told, and proven, at once: a store that goes away a moment later is away for no longer than
+// the new one.
+static void test_raised_ttl_and_store_down(void **state)
+{
+    (void)state;
+    FOR_SEEDS(seed, 20)
+    {
+        const SimOptions options = {
+            .ttl_s = 8, .loop_wait_s = 2, .retry_timeout_s = 3, .sessions_stay = seed % 2 == 0};
+        AUTO(sim_release) Sim *sim = settled(options, seed);
+        const int leader = sim_leader(sim);
+        const uint64_t gap = sim_unavailable_ms(sim);
+        EXPECT(sim, sim_run(sim, (int64_t)(seed * 977 % 3000)));
+        sim_request(sim, leader, API_PATCH_CONFIG,
+                    "{\"ttl\":30,\"loop_wait\":10,\"retry_timeout\":10}");
+        EXPECT(sim, sim_run(sim, 500));
+        sim_store(sim, STORE_REFUSES);
+        EXPECT(sim, sim_run(sim, SECONDS(15)));
+        sim_store(sim, STORE_UP);
+        EXPECT(sim, sim_run(sim, SECONDS(30)));
+        EXPECT(sim, sim_leader(sim) == leader && sim_unavailable_ms(sim) == gap);
         heals(sim);
     }
 }
@@ -333,6 +405,8 @@ int main(void)
         cmocka_unit_test(test_lost_acquire),
         cmocka_unit_test(test_stale_watch),
         cmocka_unit_test(test_lowered_ttl),
+        cmocka_unit_test(test_raised_ttl),
+        cmocka_unit_test(test_raised_ttl_and_store_down),
         cmocka_unit_test(test_reboot_within_ttl),
         cmocka_unit_test(test_sick_store),
         cmocka_unit_test(test_second_member_of_one_name),

@@ -263,7 +263,8 @@ struct AgentProc {
     uint64_t waiting; // serial of the wait that counts
     uint64_t call;    // serial of the store call that counts
     Mail *reply;      // to that call; NULL: not there
-    int kill_at_call;
+    int kill_at_call, freeze_at_call;
+    int64_t order_ttl_ms; // the warden refuses more; told between turns
     bool want_shutdown, want_leave;
     // what its last turn believed
     int64_t lease_until; // true time
@@ -290,6 +291,7 @@ typedef struct {
 
 typedef struct {
     int64_t id, ttl_ms, expires_at; // true time; id 0: free
+    uint64_t told_by;               // the last call that changed the ttl
 } StoreLease;
 
 typedef struct {
@@ -374,7 +376,7 @@ void store_init(Sim *sim);
 void store_done(Sim *sim);
 const StoreKey *store_key(const Sim *sim, const char *key);
 int64_t store_grant(Sim *sim, int64_t ttl_ms);
-bool store_keepalive(Sim *sim, int64_t id, int64_t *out_ttl_ms);
+bool store_keepalive(Sim *sim, int64_t id, int64_t ttl_ms, int64_t *out_ttl_ms);
 StoreLease *store_lease(Sim *sim, int64_t id); // NULL: gone
 // One transaction: begin, any puts and deletes, end. Returns the revision.
 void store_begin(Sim *sim);

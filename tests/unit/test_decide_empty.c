@@ -54,6 +54,7 @@ ROW(bootstrapping)
     w->f.lease.held = true;
     w->f.lease.term = 50;
     w->f.lease.valid_until = (Instant){S(1025)};
+    w->f.lease.ttl_ms = 30000;
     w->f.memory.bootstrapping = true;
 }
 ROW(bootstrapped_not_started)

@@ -85,6 +85,7 @@ void leading(World *w)
     w->f.lease.term = 50;
     w->f.lease.proven_at = (Instant){S(995)};
     w->f.lease.valid_until = (Instant){S(1025)};
+    w->f.lease.ttl_ms = 30000;
     w->f.warden.fence_armed = w->f.warden.writer = true;
     w->f.warden.quit_at = (Instant){S(1023)};
     w->f.memory.primary_term = w->f.memory.promoted_term = 50;

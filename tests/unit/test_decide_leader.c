@@ -136,6 +136,25 @@ ROW(lease_runs_out)
     leading(w);
     w->f.lease.valid_until = (Instant){S(1004)};
 }
+// What was proven before the ttl was raised is judged by its own: of a ttl of 60 s the margins are
+// longer than all of these 5 s.
+static void ttl_raised_far(World *w, int64_t left_s)
+{
+    leading(w);
+    w->settings.ttl_ms = 60000;
+    w->settings.howdah =
+        (HowdahSettings){.margin_ms = 3000, .stop_budget_ms = 6000, .margin_least_ms = 500};
+    w->f.lease.ttl_ms = 5000;
+    w->f.lease.valid_until = (Instant){S(1000 + left_s)};
+}
+ROW(ttl_raised)
+{
+    ttl_raised_far(w, 4);
+}
+ROW(ttl_raised_runs_out)
+{
+    ttl_raised_far(w, 1);
+}
 // Stopped for that, it has not crashed, and is not started on what is left of the lease.
 ROW(lease_runs_out_stopped)
 {
@@ -226,6 +245,8 @@ static const Row rows[] = {
     R(silent, KEEP, NONE, LEADER_NOT_ANSWERING),
     R(silent_for_long, KEEP, STOP, LEADER_STOPPED_SERVER),
     R(lease_runs_out, KEEP, STOP, LEASE_RUNNING_OUT),
+    R(ttl_raised, KEEP, NONE, LEADER_HEALTHY),
+    R(ttl_raised_runs_out, KEEP, STOP, LEASE_RUNNING_OUT),
     R(lease_runs_out_stopped, KEEP, NONE, LEASE_RUNNING_OUT),
     R(lease_runs_out_remains, KEEP, NONE, LEASE_RUNNING_OUT),
     R_STRIKE(lease_lost, KEEP, LEASE_LOST),

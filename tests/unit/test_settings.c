@@ -161,6 +161,33 @@ static void test_margin(void **state)
     }
 }
 
+// Of a lease that was proven with another ttl.
+static void test_fence_of_a_proof(void **state)
+{
+    static const struct {
+        const char *local;
+        int64_t ttl, proven_ms, margin_ms, stop_ms;
+    } rows[] = {
+        {NULL, 30, 30000, 1500, 3000},
+        {NULL, 60, 5000, 500, 1000}, // raised since
+        {NULL, 60, 30000, 1500, 3000},
+        {NULL, 8, 60000, 500, 1000}, // lowered since: the proof is cut to it
+        {"howdah: {margin_ms: 2000, stop_budget_ms: 1500}", 60, 20000, 2000, 1500},
+        // They do not go together, and half is left for renewing.
+        {"howdah: {margin_ms: 9000, stop_budget_ms: 3000}", 60, 8000, 3000, 1000},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        const Settings s = built(
+            rows[i].local,
+            arena_printf(arena, "{ttl: %d, loop_wait: 1, retry_timeout: 2}", (int)rows[i].ttl),
+            true);
+        const FenceShare share = settings_fence(&s, rows[i].proven_ms);
+        if (share.margin_ms != rows[i].margin_ms || share.stop_budget_ms != rows[i].stop_ms)
+            fail_msg("row %zu: %d %d", i, (int)share.margin_ms, (int)share.stop_budget_ms);
+    }
+}
+
 static void test_merging_postgresql(void **state)
 {
     (void)state;
@@ -409,6 +436,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_dynamic_values, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_timers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_margin, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_fence_of_a_proof, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_merging_postgresql, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_sections, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_old_names, set_up, tear_down),

@@ -70,7 +70,9 @@ typedef struct {
     // A linearizable read; the cache is updated too.
     bool (*refresh)(Dcs *, Arena *, Deadline, ClusterView *out, Error *);
     // Opens our session (a lease). resume: the id of one we had, "" or NULL for a new one. Resuming
-    // a session that is gone gives ERR_CONFLICT. *out_session lives as long as the Dcs.
+    // a session that is gone gives ERR_CONFLICT; of one that goes on, out->ttl_ms is what others
+    // count by, and renewals leave it so until a session is opened with resume "".
+    // *out_session lives as long as the Dcs.
     bool (*open_session)(Dcs *, int64_t ttl_ms, const char *resume, Deadline,
                          const char **out_session, LeaseProof *out, Error *);
     // ERR_CONFLICT: the session is gone, and all keys bound to it.

@@ -142,7 +142,10 @@ bool kube_op_open_session(Dcs *dcs, int64_t ttl_ms, const char *resume, Deadline
         // Of another ttl alone: what we hold goes on, and its next renewal tells the new one.
         (void)set_session(kube, arena_printf(kube->arena, "%016" PRIx64, rng_next(&kube->rng)));
     }
-    kube->session_ttl_ms = ttl_ms;
+    // One that is gone on with has a fence from before, armed by the ttl in the record: nothing
+    // shorter is told until the caller has bound it.
+    const bool goes_on = !str_empty(resume) && held && str_eq(state.session, resume);
+    kube->session_ttl_ms = goes_on && state.ttl_s > 0 ? state.ttl_s * MS_PER_S : ttl_ms;
     *out_session = kube->session;
     *out = proof_of(kube, sent_at);
     return true;

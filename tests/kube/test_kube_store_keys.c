@@ -322,9 +322,13 @@ static void sessions_are_resumed(void)
     dcs_free(a);
 
     a = lab_store(&(LabOptions){.member = "a", .watch = true});
-    CHECK(a->ops->open_session(a, TTL_MS, kept, lab_in(5000), &session, &proof, &err));
+    CHECK(a->ops->open_session(a, 10000, kept, lab_in(5000), &session, &proof, &err));
     assert_string_equal(session, kept);
-    (void)lab_renew(a, held.term, NULL);
+    // A fence stands by the ttl that was told: nobody is told a shorter one by going on.
+    assert_int_equal(proof.ttl_ms, 20000);
+    assert_int_equal(lab_renew(a, held.term, NULL).ttl_ms, 20000);
+    assert_string_equal(lab_open(a, TTL_MS), kept);
+    assert_int_equal(lab_renew(a, held.term, NULL).ttl_ms, TTL_MS);
     assert_string_equal(lab_refresh(a).leader.session, kept);
     dcs_free(a);
 

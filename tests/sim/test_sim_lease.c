@@ -334,6 +334,31 @@ static void test_raised_ttl_and_store_down(void **state)
     }
 }
 
+// An agent that comes up in a term of its predecessor knows the ttl of its file at first, which is
+// shorter than the one that the fence was armed by: before it tells anybody, it is bound by it.
+static void test_resumed_with_another_ttl(void **state)
+{
+    (void)state;
+    FOR_SEEDS(seed, 120)
+    {
+        const SimOptions options = {
+            .ttl_s = 20, .loop_wait_s = 5, .retry_timeout_s = 5, .sessions_stay = seed % 4 != 0};
+        AUTO(sim_release) Sim *sim = settled(options, seed);
+        const int leader = sim_leader(sim);
+        const uint64_t gap = sim_unavailable_ms(sim), starts = sim_server_starts(sim, leader);
+        sim_request(sim, leader, API_PATCH_CONFIG, seed % 2 == 0 ? "{\"ttl\":60}" : "{\"ttl\":40}");
+        EXPECT(sim, sim_run(sim, SECONDS(20) + (int64_t)(seed * 131 % 5000)));
+        sim_agent_kill(sim, leader);
+        sim_agent_start(sim, leader);
+        if (seed % 3 != 0)
+            sim_agent_freeze_at_call(sim, leader, (int)(seed / 3 + 1));
+        EXPECT(sim, sim_run(sim, SECONDS(80)));
+        if (seed % 3 == 0)
+            EXPECT(sim, sim_unavailable_ms(sim) == gap && sim_server_starts(sim, leader) == starts);
+        heals(sim);
+    }
+}
+
 // A new instance under the old name: the machine was reset, and comes back before its lease is
 // over. The key it finds bears its name, and is not its own.
 static void test_reboot_within_ttl(void **state)
@@ -407,6 +432,7 @@ int main(void)
         cmocka_unit_test(test_lowered_ttl),
         cmocka_unit_test(test_raised_ttl),
         cmocka_unit_test(test_raised_ttl_and_store_down),
+        cmocka_unit_test(test_resumed_with_another_ttl),
         cmocka_unit_test(test_reboot_within_ttl),
         cmocka_unit_test(test_sick_store),
         cmocka_unit_test(test_second_member_of_one_name),

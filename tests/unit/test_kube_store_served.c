@@ -144,6 +144,27 @@ static void test_a_losers_label_goes_in_the_end(void **state)
     }
 }
 
+// An agent goes on with a term of its predecessor, whose fence stands by the ttl in the record:
+// nobody is told another one by that.
+static void test_a_session_goes_on_with_its_ttl(void **state)
+{
+    static const KubeStep steps[] = {
+        {KUBE_ANSWERS, "200 OK", HELD("demo-0", SESSION), "GET " LEASES "/demo "},
+    };
+    const char *session = NULL;
+    LeaseProof proof;
+    (void)state;
+    start(steps, COUNT_OF(steps), false);
+    if (!dcs->ops->open_session(dcs, 10000, SESSION, soon(), &session, &proof, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(proof.ttl_ms, 30000);
+    // By now the fence is bound by the other one.
+    if (!dcs->ops->open_session(dcs, 10000, NULL, soon(), &session, &proof, &err))
+        fail_msg("%s", err.text);
+    assert_string_equal(session, SESSION);
+    assert_int_equal(proof.ttl_ms, 10000);
+}
+
 // A pod whose predecessor of the same name holds the lease does not hold it.
 static void test_a_pod_of_the_same_name_is_no_leader(void **state)
 {
@@ -219,6 +240,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_losers_label_goes_in_the_end, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_session_goes_on_with_its_ttl, begin, end),
         cmocka_unit_test_setup_teardown(test_a_pod_of_the_same_name_is_no_leader, begin, end),
         cmocka_unit_test_setup_teardown(test_a_view_by_another_thread, begin, end),
         cmocka_unit_test_setup_teardown(test_the_end_while_the_server_hangs, begin, end),

@@ -257,13 +257,44 @@ static void test_crash_without_divergence(void **state)
     pg_lab_free(lab);
 }
 
+// It has found no more WAL on the old timeline, and would sleep on that: whoever tells it that
+// there is a new one wakes it. One that is on its leader's timeline is left alone.
+static void test_a_new_timeline_wakes_a_standby(void **state)
+{
+    static const char since[] = "SELECT pg_conf_load_time()";
+    (void)state;
+    PgLab *lab = pg_lab_new(2);
+    PgNode *a = &lab->nodes[0], *b = &lab->nodes[1];
+    pg_node_become_primary(a);
+    pg_node_become_standby(b, a);
+    pg_node_must(b, &(ServerTask){.kind = TASK_FOLLOW});
+    const ServerTask check = {.kind = TASK_CHECK_DIVERGENCE, .upstream = pg_upstream(b, a)};
+    const char *before = pg_node_value(b, since);
+    pg_node_must(b, &check);
+    (void)usleep(200000); // nothing is to come of it
+    assert_string_equal(pg_node_value(b, since), before);
+
+    pg_node_must(a, &(ServerTask){.kind = TASK_STOP});
+    pg_node_must(a, &(ServerTask){.kind = TASK_START_STANDBY});
+    pg_node_must(a, &(ServerTask){.kind = TASK_PROMOTE});
+    assert_int_equal(pg_node_wait(a, "promoted", pg_is_primary).timeline, 2);
+    const ServerView v = pg_node_run(b, &check);
+    assert_string_equal(v.task.error, "");
+    assert_int_equal(v.task.divergence, DIVERGENCE_NONE);
+    for (int i = 0; str_eq(pg_node_value(b, since), before); i++) {
+        if (i == 500)
+            fail_msg("it was not woken");
+        (void)usleep(10000);
+    }
+    pg_lab_free(lab);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        PG_TEST(test_rewind_keeps_lost_writes),
-        PG_TEST(test_crash_without_divergence),
-        PG_TEST(test_reserved_timelines_are_skipped),
-        PG_TEST(test_timeline_without_receiver),
+        PG_TEST(test_rewind_keeps_lost_writes),       PG_TEST(test_crash_without_divergence),
+        PG_TEST(test_reserved_timelines_are_skipped), PG_TEST(test_timeline_without_receiver),
+        PG_TEST(test_a_new_timeline_wakes_a_standby),
     };
     return pg_lab_main(tests, COUNT_OF(tests));
 }

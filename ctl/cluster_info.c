@@ -47,6 +47,17 @@ void cluster_info_fill(Arena *arena, const Tree *document, ClusterInfo *out)
     }
 }
 
+// An empty cluster would be shown where there is one, and remove would take from it.
+static bool kept_elsewhere(const char *scope, const ClusterView *view, Error *err)
+{
+    if (view->other_store == NULL)
+        return false;
+    error_set(err, ERR_INVALID,
+              "cluster %s is not where these settings look: %s. Right would be %s", scope,
+              view->other_store, str_or(view->other_store_line, "another store"));
+    return true;
+}
+
 static bool read_over_store(Ctl *ctl, const char *scope, ClusterInfo *out, Error *err)
 {
     Dcs *dcs;
@@ -55,6 +66,8 @@ static bool read_over_store(Ctl *ctl, const char *scope, ClusterInfo *out, Error
     ClusterInfo info = {.scope = scope, .over_store = true};
     if (!dcs->ops->refresh(dcs, ctl->arena, ctl_store_deadline(ctl), &info.view, err))
         return error_wrap(err, "read cluster %s", scope);
+    if (kept_elsewhere(scope, &info.view, err))
+        return false;
     if (ctl->settings.store == STORE_KUBERNETES)
         positions_ask(ctl, &info.view);
     const char *identifier = info.view.initialize;

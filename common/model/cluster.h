@@ -136,6 +136,7 @@ typedef struct {
     // Why this store must not be raced for nor bootstrapped in: the cluster is kept in another one,
     // or that is not known yet (Kubernetes). NULL: no reason.
     const char *other_store;
+    const char *other_store_line; // of the settings, that would be right then; NULL: not known
 } ClusterView;
 
 const MemberView *cluster_member(const ClusterView *view,

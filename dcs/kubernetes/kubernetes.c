@@ -34,6 +34,8 @@ bool kube_op_view(Dcs *dcs, Arena *arena, ClusterView *out)
     const bool known = kube_cache_view(&kube->cache, arena, session, kube_now(kube), out);
     if (known && kube->other_store[0] != '\0')
         out->other_store = arena_strdup(arena, kube->other_store);
+    if (known)
+        out->other_store_line = kube->other_line;
     pthread_mutex_unlock(&kube->mutex);
     return known;
 }
@@ -46,6 +48,8 @@ static bool op_refresh(Dcs *dcs, Arena *arena, Deadline deadline, ClusterView *o
         if (!kube_list_collection(kube, kube->arena, c, deadline, err))
             return error_wrap(err, "read the store");
     }
+    if (kube->member == NULL && !kube_look_for_cluster(kube, deadline, err))
+        return error_wrap(err, "read the store");
     return kube_op_view(dcs, arena, out) || error_set(err, ERR_UNAVAILABLE, "nothing read yet");
 }
 

@@ -101,6 +101,19 @@ KubeRole kube_role_of(const KubeLayout *layout, KubeKind kind, const char *name)
     return OBJECT_COUNT;
 }
 
+const char *kube_mode_line(KubernetesObjects mode)
+{
+    switch (mode) {
+    case KUBERNETES_ENDPOINTS:
+        return "kubernetes.store: endpoints";
+    case KUBERNETES_CONFIGMAPS:
+        return "kubernetes.store: configmaps";
+    case KUBERNETES_LEASES:
+        return "kubernetes.store: leases";
+    }
+    ASSERT(false);
+}
+
 const char *kube_kind_name(KubeKind kind)
 {
     return kinds[kind].name;

@@ -65,7 +65,8 @@ const KeyPlace *kube_key_place(KubernetesObjects mode, DcsKey key);
 // The role an object of that kind and name has, OBJECT_COUNT: none of ours.
 KubeRole kube_role_of(const KubeLayout *layout, KubeKind kind, const char *name);
 
-const char *kube_kind_name(KubeKind kind); // "Endpoints"
+const char *kube_kind_name(KubeKind kind);          // "Endpoints"
+const char *kube_mode_line(KubernetesObjects mode); // of the settings: "kubernetes.store: leases"
 const char *kube_object_name(Arena *arena, const KubeLayout *layout, KubeRole role);
 // "/api/v1/namespaces/ns/endpoints/demo"; name NULL: the collection.
 char *kube_path(Arena *arena, const KubeLayout *layout, KubeKind kind, const char *name);

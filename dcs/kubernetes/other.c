@@ -91,19 +91,31 @@ bool kube_look_at_others(Kube *kube, KubeClient *client, Arena *arena, Deadline 
 {
     static const KubernetesObjects modes[] = {KUBERNETES_ENDPOINTS, KUBERNETES_CONFIGMAPS,
                                               KUBERNETES_LEASES};
-    const char *finding = NULL;
+    const char *finding = NULL, *line = NULL;
     for (size_t i = 0; i < COUNT_OF(modes) && finding == NULL; i++) {
+        line = kube_mode_line(modes[i]);
         if (modes[i] != kube->layout.mode &&
             !look_at_mode(kube, client, arena, modes[i], deadline, &finding, err))
             return false;
     }
     pthread_mutex_lock(&kube->mutex);
+    kube->other_line = finding != NULL ? line : NULL;
     const bool changed = !str_eq(kube->other_store, str_or(finding, ""));
     (void)copy_text(kube->other_store, sizeof kube->other_store, str_or(finding, "")); // may be cut
     pthread_mutex_unlock(&kube->mutex);
-    if (changed && finding != NULL)
+    if (changed && finding != NULL && kube->member != NULL) // howdahctl says so itself
         log_warn("another store is in use found='%s'", finding);
     if (changed)
         kube_raise(kube->event_fd);
     return true;
+}
+
+bool kube_look_for_cluster(Kube *kube, Deadline deadline, Error *err)
+{
+    pthread_mutex_lock(&kube->mutex);
+    arena_reset(kube->cache_arena);
+    const bool here = kube_cache_leader(&kube->cache, kube->cache_arena).record.leader != NULL ||
+                      initialized_here(kube);
+    pthread_mutex_unlock(&kube->mutex);
+    return here || kube_look_at_others(kube, &kube->turn, kube->arena, deadline, err);
 }

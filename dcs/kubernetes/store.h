@@ -72,7 +72,8 @@ struct Kube {
     bool service_due;
     OtherLeader others[3];
     Instant others_at;
-    char other_store[200]; // "": none is known
+    char other_store[200];  // "": none is known
+    const char *other_line; // of the settings, that would be right; NULL: none is known
 };
 
 // --- kubernetes.c
@@ -161,3 +162,7 @@ void kube_upkeep_stop(Kube *kube);
 // Looks at the other modes' objects and says so in other_store. Failure leaves it as it was.
 bool kube_look_at_others(Kube *kube, KubeClient *client, Arena *arena, Deadline deadline,
                          Error *err) MUST_CHECK;
+// For howdahctl, which looks once: where nobody leads and nothing is initialized the settings may
+// name the wrong mode. A cluster that is here alone is not looked for elsewhere: what a predecessor
+// has left there could not be told from a leader that lives.
+bool kube_look_for_cluster(Kube *kube, Deadline deadline, Error *err) MUST_CHECK;

@@ -188,17 +188,26 @@ def change_ttl(cluster, store):
     assert leader_record(cluster, store)[1] == transitions
 
 
-def howdahctl_outside(cluster, store):
-    """Of this machine, by the kubeconfig; in the lab's network, where it reaches the members too."""
+def outside(cluster, store, *args):
+    """howdahctl of this machine, by the kubeconfig; in the lab's network, where it reaches the members too."""
     lab = cluster.lab
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as settings:
         settings.write(f"scope: demo\nkubernetes: {{store: {store}, labels: {{application: howdah}}}}\n")
         settings.flush()
-        out = subprocess.run([f"{lab.dir}/enter", "env", f"KUBECONFIG={lab.dir}/admin.conf",
-                              os.path.join(os.environ["HOWDAH_BIN"], "howdahctl"), "-c", settings.name, "list"],
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+        return subprocess.run([f"{lab.dir}/enter", "env", f"KUBECONFIG={lab.dir}/admin.conf",
+                               os.path.join(os.environ["HOWDAH_BIN"], "howdahctl"), "-c", settings.name, *args],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              timeout=60)
+
+
+def howdahctl_outside(cluster, store):
+    out = outside(cluster, store, "list")
     assert out.returncode == 0 and out.stdout.count("streaming") == len(cluster.pods) - 1, out.stdout
     assert "unknown" not in out.stdout, out.stdout
+    for other in {"endpoints", "configmaps", "leases"} - {store}:
+        for args in (["list"], ["remove", "demo"], ["switchover", "--force"], ["edit-config", "--force", "-s", "ttl=99"]):
+            out = outside(cluster, other, *args)
+            assert out.returncode == 1 and f"Right would be kubernetes.store: {store}" in out.stdout, (args, out.stdout)
 
 
 def stay_quiet(cluster):

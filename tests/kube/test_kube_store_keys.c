@@ -200,6 +200,20 @@ static bool is_elsewhere(const ClusterView *view, const void *text)
     return view->other_store != NULL && strstr(view->other_store, text) != NULL;
 }
 
+// howdahctl, once: it is told where the cluster is, and removes nothing.
+static void asked_in_the_wrong_mode(KubernetesObjects right, const char *why)
+{
+    Dcs *ctl = lab_store(&(LabOptions){0});
+    Error err = {0};
+    const ClusterView view = lab_refresh(ctl);
+    assert_true(is_elsewhere(&view, why));
+    assert_string_equal(view.other_store_line, kube_mode_line(right));
+    assert_false(ctl->ops->remove_cluster(ctl, lab_in(5000), &err));
+    assert_int_equal(err.kind, ERR_INVALID);
+    assert_non_null(strstr(err.text, why));
+    dcs_free(ctl);
+}
+
 static void another_mode(void)
 {
     Dcs *a = lab_member("a");
@@ -222,10 +236,21 @@ static void another_mode(void)
         assert_false(b->ops->acquire(b, &request, lab_in(3000), &acquired, &err));
         assert_int_equal(err.kind, ERR_CONFLICT);
         dcs_free(b);
+        asked_in_the_wrong_mode(mine, "'a' leads");
     }
     // Nobody leads any more, but the cluster is there.
     lab_mode = mine;
     lab_delete(lab_leader_kind(), lab_leader_name());
+    for (size_t i = 0; i < COUNT_OF(lab_modes); i++) {
+        if (lab_modes[i] == mine)
+            continue;
+        lab_mode = lab_modes[i];
+        asked_in_the_wrong_mode(mine, "has its initialize");
+    }
+    lab_mode = mine;
+    const ClusterView view = lab_refresh(a);
+    assert_string_equal(view.initialize, "7301012345678"); // whatever was to be removed
+    assert_null(view.other_store);
     lab_mode = lab_modes[mine == lab_modes[0] ? 1 : 0];
     Dcs *b = lab_store(&(LabOptions){.member = "b", .watch = true});
     (void)lab_wait(b, is_elsewhere, "has its initialize", "the other mode's initialize");

@@ -65,7 +65,7 @@ static int begin(void **state)
     return 0;
 }
 
-static void start(const KubeStep *steps, size_t count, bool watch)
+static void start_as(const char *member, const KubeStep *steps, size_t count, bool watch)
 {
     kube_server_start(&server, steps, count);
     const char *path = arena_printf(arena, "%s/config", directory);
@@ -81,7 +81,7 @@ static void start(const KubeStep *steps, size_t count, bool watch)
     assert_true(kube_access_open(&access, clock_system(), &access_, &err));
     const KubernetesOptions options = {.settings = &settings,
                                        .scope = "demo",
-                                       .member = "demo-0",
+                                       .member = member,
                                        .watch = watch,
                                        .access = access_,
                                        .ttl_ms = 30000,
@@ -89,6 +89,11 @@ static void start(const KubeStep *steps, size_t count, bool watch)
                                        .retry_timeout_ms = 10000,
                                        .clock = clock_system()};
     dcs = kubernetes_new(&options);
+}
+
+static void start(const KubeStep *steps, size_t count, bool watch)
+{
+    start_as("demo-0", steps, count, watch);
 }
 
 static int end(void **state)
@@ -163,6 +168,101 @@ static void test_a_session_goes_on_with_its_ttl(void **state)
         fail_msg("%s", err.text);
     assert_string_equal(session, SESSION);
     assert_int_equal(proof.ttl_ms, 10000);
+}
+
+#define OF_DEMO(annotations)                                                                       \
+    "{\"metadata\":{\"name\":\"demo\",\"resourceVersion\":\"60\",\"annotations\":{" annotations    \
+    "}}}"
+#define NOWHERE(what)                                                                              \
+    {                                                                                              \
+        KUBE_ANSWERS, "404 Not Found", "{\"kind\":\"Status\",\"details\":{\"name\":\"it\"}}",      \
+            "GET " what " "                                                                        \
+    }
+#define NOTHING_HERE                                                                               \
+    {KUBE_ANSWERS, "200 OK", LIST(""), GET_OF(CORE "pods")},                                       \
+        {KUBE_ANSWERS, "200 OK", LIST(""), GET_OF(CORE "configmaps")},                             \
+    {                                                                                              \
+        KUBE_ANSWERS, "200 OK", LIST(""), GET_OF(LEASES)                                           \
+    }
+
+static bool was_asked(const char *text)
+{
+    for (size_t i = 0; i < kube_server_count(&server); i++)
+        if (kube_server_saw(&server, i, text))
+            return true;
+    return false;
+}
+
+static ClusterView looked_at(void)
+{
+    ClusterView view = {0};
+    if (!dcs->ops->refresh(dcs, arena, soon(), &view, &err))
+        fail_msg("%s", err.text);
+    return view;
+}
+
+static void remove_is_refused(const char *why)
+{
+    assert_false(dcs->ops->remove_cluster(dcs, soon(), &err));
+    assert_int_equal(err.kind, ERR_INVALID);
+    assert_non_null(strstr(err.text, why));
+    assert_false(was_asked("DELETE"));
+}
+
+// howdahctl's settings name leases, and the cluster is kept in Endpoints.
+static void test_a_command_that_looks_in_the_wrong_mode(void **state)
+{
+    static const KubeStep steps[] = {
+        NOTHING_HERE,
+        {KUBE_ANSWERS, "200 OK", OF_DEMO("\"leader\":\"demo-1\",\"ttl\":\"30\""),
+         "GET " CORE "endpoints/demo "},
+        NOWHERE(CORE "endpoints/demo-config"),
+    };
+    (void)state;
+    start_as(NULL, steps, COUNT_OF(steps), false);
+    const ClusterView view = looked_at();
+    assert_string_equal(view.other_store, "'demo-1' leads this cluster in Endpoints 'demo'");
+    assert_string_equal(view.other_store_line, "kubernetes.store: endpoints");
+    remove_is_refused("'demo-1' leads this cluster in Endpoints 'demo'");
+}
+
+// Nobody leads it, and the ConfigMap that leases mode has, too, is another mode's by its mark.
+static void test_a_command_that_looks_beside_an_initialize(void **state)
+{
+    static const KubeStep steps[] = {
+        NOTHING_HERE,
+        NOWHERE(CORE "endpoints/demo"),
+        NOWHERE(CORE "endpoints/demo-config"),
+        NOWHERE(CORE "configmaps/demo-leader"),
+        {KUBE_ANSWERS, "200 OK", OF_DEMO("\"initialize\":\"7301012345678\""),
+         "GET " CORE "configmaps/demo-config "},
+    };
+    (void)state;
+    start_as(NULL, steps, COUNT_OF(steps), false);
+    const ClusterView view = looked_at();
+    assert_non_null(strstr(view.other_store, "ConfigMap: 'demo-config' has its initialize"));
+    assert_string_equal(view.other_store_line, "kubernetes.store: configmaps");
+    remove_is_refused("has its initialize");
+}
+
+// A cluster that is here is looked at here; what there is elsewhere keeps remove alone from acting.
+static void test_a_command_that_looks_in_the_right_mode(void **state)
+{
+    static const KubeStep steps[] = {
+        {KUBE_ANSWERS, "200 OK", LIST(""), GET_OF(CORE "pods")},
+        {KUBE_ANSWERS, "200 OK", LIST(""), GET_OF(CORE "configmaps")},
+        {KUBE_ANSWERS, "200 OK", LIST(HELD("demo-0", SESSION)), GET_OF(LEASES)},
+        {KUBE_ANSWERS, "200 OK", OF_DEMO("\"leader\":\"demo-9\",\"ttl\":\"30\""),
+         "GET " CORE "endpoints/demo "},
+        NOWHERE(CORE "endpoints/demo-config"),
+    };
+    (void)state;
+    start_as(NULL, steps, COUNT_OF(steps), false);
+    const ClusterView view = looked_at();
+    assert_string_equal(view.leader.name, "demo-0");
+    assert_null(view.other_store);
+    assert_false(was_asked("endpoints"));
+    remove_is_refused("'demo-9' leads");
 }
 
 // A pod whose predecessor of the same name holds the lease does not hold it.
@@ -241,6 +341,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_losers_label_goes_in_the_end, begin, end),
         cmocka_unit_test_setup_teardown(test_a_session_goes_on_with_its_ttl, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_command_that_looks_in_the_wrong_mode, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_command_that_looks_beside_an_initialize, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_command_that_looks_in_the_right_mode, begin, end),
         cmocka_unit_test_setup_teardown(test_a_pod_of_the_same_name_is_no_leader, begin, end),
         cmocka_unit_test_setup_teardown(test_a_view_by_another_thread, begin, end),
         cmocka_unit_test_setup_teardown(test_the_end_while_the_server_hangs, begin, end),

@@ -220,7 +220,8 @@ static void read_session(Arena *arena, const Tree *object, LeaderState *state)
     if (length == 0)
         return;
     state->session = arena_strndup(arena, text, length);
-    state->stamped = text[length] == ' ' && str_eq(text + length + 1, state->record.renew_time);
+    state->stamp = text[length] == ' ' ? arena_strdup(arena, text + length + 1) : NULL;
+    state->stamped = state->stamp != NULL && str_eq(state->stamp, state->record.renew_time);
 }
 
 LeaderState kube_leader_state(Arena *arena, KubernetesObjects mode, const Tree *object)

@@ -43,6 +43,7 @@ typedef struct {
     int64_t transitions, ttl_s; // 0: absent or garbage
     TermRecord term;            // mod_revision is the object's version
     const char *session;        // in ANNOTATION_SESSION, NULL: none
+    const char *stamp;          // the renewTime of its holder's last own renewal
     bool stamped;               // and the last renewal was its holder's
     bool ours;                  // the holder is a Howdah member: stamped, with a valid term record
 } LeaderState;

@@ -65,7 +65,7 @@ static void adopt(KubeVacancy *vacancy, const LeaderState *state, Instant now,
     keep_holder(vacancy, state->record.leader);
     vacancy->renewed_at = now;
     vacancy->ttl_ms = state->ttl_s > 0 ? state->ttl_s * MS_PER_S : default_ttl_ms;
-    vacancy->ours = state->ours;
+    vacancy->held_until = state->ours ? instant_plus_ms(now, vacancy->ttl_ms) : (Instant){0};
     vacancy->led = true;
     set_kind(vacancy, VACANCY_NONE, now);
 }
@@ -111,11 +111,25 @@ static bool was_acquired(const LeaderState *before, const LeaderState *after)
 
 // The holder's own, as far as one can see. Its ttl counts; one that somebody else has lowered does
 // not end a time that the holder counts by its own.
-static bool was_renewed(const KubeVacancy *vacancy, const LeaderState *before,
-                        const LeaderState *after)
+static bool was_renewed(const LeaderState *before, const LeaderState *after, bool held)
 {
     return !str_eq(before->record.renew_time, after->record.renew_time) &&
-           (!vacancy->ours || after->stamped);
+           (!held || after->stamped);
+}
+
+static bool is_held(const KubeVacancy *vacancy, Instant now)
+{
+    return instant_before(now, vacancy->held_until);
+}
+
+// Until when a Howdah member may still count that was seen to lead, and whose name it is again.
+static Instant still_held_until(const KubeVacancy *vacancy, const LeaderState *before,
+                                const LeaderState *after, Instant now)
+{
+    // A renewal of its own that was not seen: somebody's edit came right behind it.
+    const bool unseen = instant_is_set(vacancy->held_until) && after->stamp != NULL &&
+                        !str_eq(before->stamp, after->stamp);
+    return unseen ? instant_plus_ms(now, vacancy->ttl_ms) : vacancy->held_until;
 }
 
 static void name_appeared(KubeVacancy *vacancy, const LeaderState *before, const LeaderState *after,
@@ -127,12 +141,19 @@ static void name_appeared(KubeVacancy *vacancy, const LeaderState *before, const
         set_tampered(vacancy, now);
         return;
     }
+    const bool held = same && is_held(vacancy, now);
     const bool renewed =
-        !same || !kube_vacancy_leads(vacancy, now) || was_renewed(vacancy, before, after);
+        !same || !kube_vacancy_leads(vacancy, now) || was_renewed(before, after, held);
     const int64_t least_ms = renewed ? 0 : vacancy->ttl_ms;
+    const Instant held_until = still_held_until(vacancy, before, after, now);
     adopt(vacancy, after, now, default_ttl_ms);
     if (vacancy->ttl_ms < least_ms)
         vacancy->ttl_ms = least_ms;
+    if (!held || (renewed && after->ours))
+        return;
+    vacancy->held_until = held_until;
+    if (instant_before(kube_vacancy_over_at(vacancy), held_until))
+        vacancy->ttl_ms = instant_ms_between(now, held_until);
 }
 
 static void name_went(KubeVacancy *vacancy, const LeaderState *after, Instant now)
@@ -140,12 +161,13 @@ static void name_went(KubeVacancy *vacancy, const LeaderState *after, Instant no
     const bool over = !kube_vacancy_leads(vacancy, now);
     if (is_released(after)) {
         keep_holder(vacancy, after->term.holder); // perhaps of somebody we have not seen lead
+        vacancy->held_until = (Instant){0};
         set_kind(vacancy, VACANCY_RELEASED, now);
     } else if (vacancy->kind != VACANCY_NONE) {
         return; // what went was not a leader's
     } else if (over) {
         set_kind(vacancy, VACANCY_EXPIRED, kube_vacancy_over_at(vacancy));
-    } else if (!vacancy->ours && after->exists) {
+    } else if (!is_held(vacancy, now) && after->exists) {
         set_kind(vacancy, VACANCY_RELEASED, now); // Patroni takes its name away, nothing else
     } else {
         set_tampered(vacancy, now);

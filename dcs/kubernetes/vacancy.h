@@ -10,8 +10,10 @@ typedef struct {
     char *holder;       // the last one that led by right; NULL: none known
     Instant renewed_at; // when its record was last seen to change
     int64_t ttl_ms;     // that it claims
-    bool ours;          // a Howdah member, which leaves a marker when it releases
-    bool led;           // a leader was seen at all
+    // A Howdah member may count on until then, by the last renewal that was its own, whatever
+    // others have written since; and it leaves a marker when it releases. 0: the holder is none.
+    Instant held_until;
+    bool led; // a leader was seen at all
 } KubeVacancy;
 
 // The first look. traces: there is more to show that a cluster existed.

@@ -106,6 +106,10 @@ static bool put(const char *name, const char *annotations, Instant now)
     "{\"leader\":\"" name "\",\"ttl\":\"30\",\"renewTime\":\"" renew                               \
     "\",\"acquireTime\":\"" acquire "\",\"transitions\":\"" transitions                            \
     "\",\"howdah.io/session\":\"" SESSION " " renew "\"," TERM(name, term, "false") "}"
+#define UNSTAMPED(name, renew, transitions, acquire, term)                                         \
+    "{\"leader\":\"" name "\",\"ttl\":\"30\",\"renewTime\":\"" renew                               \
+    "\",\"acquireTime\":\"" acquire "\",\"transitions\":\"" transitions                            \
+    "\",\"howdah.io/session\":\"" SESSION " r1\"," TERM(name, term, "false") "}"
 #define NOBODY(transitions)                                                                        \
     "{\"ttl\":\"30\",\"transitions\":\"" transitions "\",\"renewTime\":\"r1\"}"
 #define MARKED(holder, transitions, term)                                                          \
@@ -226,11 +230,16 @@ static const struct {
      NULL,
      "c",
      false},
-    {"the holder renews by Patroni now: our stamp is old",
-     {OURS("b", "r1", "3", "r1", "4"),
-      "{\"leader\":\"b\",\"ttl\":\"30\",\"renewTime\":\"r2\",\"acquireTime\":\"r1\","
-      "\"transitions\":\"3\",\"howdah.io/session\":\"" SESSION " r1\"," TERM("b", "4", "false") "}",
-      NOBODY("3")},
+    {"somebody else's renewal, and then the name goes: the holder may count on",
+     {OURS("b", "r1", "3", "r1", "4"), UNSTAMPED("b", "r2", "3", "r1", "4"), NOBODY("3")},
+     0,
+     VACANCY_TAMPERED,
+     NULL,
+     "b",
+     false},
+    {"released, acquired by Patroni under the same name, and released again",
+     {OURS("b", "r1", "3", "r1", "4"), MARKED("b", "3", "4"), PATRONI("b", "r2", "4", "r2"),
+      NOBODY("4")},
      0,
      VACANCY_RELEASED,
      NULL,
@@ -311,6 +320,41 @@ static void test_a_ttl_lowered_by_hand(void **state)
     (void)put("demo", with_ttl(OURS("b", "r2", "0", "r1", "1"), "10"), MS(41000));
     assert_string_equal(view_at(MS(50000)).leader.name, "b");
     assert_null(view_at(MS(52000)).leader.name);
+}
+
+// Two edits in a row end it no sooner: what the first has made of it is not Patroni's, which tells
+// others by every renewal for how long.
+static void test_edits_in_a_row(void **state)
+{
+    (void)state;
+    list_first(object("demo", OURS("b", "r1", "0", "r1", "1")), MS(0));
+    (void)put("demo", UNSTAMPED("b", "rx", "0", "r1", "1"), MS(1000));
+    (void)put("demo", with_ttl(UNSTAMPED("b", "ry", "0", "r1", "1"), "1"), MS(2000));
+    assert_string_equal(view_at(MS(29000)).leader.name, "b");
+    begin_in(KUBERNETES_ENDPOINTS);
+    list_first(object("demo", OURS("b", "r1", "0", "r1", "1")), MS(0));
+    (void)put("demo", WIPED("0", "1"), MS(1000));
+    (void)put("demo", with_ttl(UNSTAMPED("b", "rx", "0", "r1", "1"), "1"), MS(2000));
+    assert_string_equal(view_at(MS(29000)).leader.name, "b");
+    // A renewal of its own that nobody has seen, under the edit that came right after it.
+    begin_in(KUBERNETES_ENDPOINTS);
+    list_first(object("demo", OURS("b", "r0", "0", "r0", "1")), MS(0));
+    (void)put("demo", with_ttl(UNSTAMPED("b", "rx", "0", "r0", "1"), "1"), MS(20000));
+    (void)put("demo", with_ttl(UNSTAMPED("b", "ry", "0", "r0", "1"), "1"), MS(40000));
+    assert_string_equal(view_at(MS(49000)).leader.name, "b");
+}
+
+// Patroni goes on under the name of a Howdah member. Once that one's own time is over, what it had
+// left beside the record says nothing any more.
+static void test_patroni_goes_on(void **state)
+{
+    (void)state;
+    list_first(object("demo", OURS("b", "r1", "3", "r1", "4")), MS(0));
+    (void)put("demo", UNSTAMPED("b", "r2", "3", "r1", "4"), MS(10000));
+    (void)put("demo", UNSTAMPED("b", "r3", "3", "r1", "4"), MS(20000));
+    (void)put("demo", UNSTAMPED("b", "r4", "3", "r1", "4"), MS(31000));
+    (void)put("demo", NOBODY("3"), MS(41000));
+    assert_int_equal(view_at(MS(42000)).vacancy.kind, VACANCY_RELEASED);
 }
 
 static void test_when_it_began(void **state)
@@ -520,6 +564,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_vacancies_by_table, begin, end),
         cmocka_unit_test_setup_teardown(test_a_ttl_lowered_by_hand, begin, end),
+        cmocka_unit_test_setup_teardown(test_edits_in_a_row, begin, end),
+        cmocka_unit_test_setup_teardown(test_patroni_goes_on, begin, end),
         cmocka_unit_test_setup_teardown(test_when_it_began, begin, end),
         cmocka_unit_test_setup_teardown(test_view_of_a_leader, begin, end),
         cmocka_unit_test_setup_teardown(test_revisions_of_keys, begin, end),

@@ -13,7 +13,10 @@ static size_t streaming_members(const Facts *f, size_t *out_wanted)
     *out_wanted = 0;
     for (size_t i = 0; i < c->member_count; i++) {
         const MemberView *m = &c->members[i];
-        if (str_ieq(m->name, f->settings->name))
+        // A pod with our labels is a member once its agent has written a record, or where a
+        // StatefulSet says that one is to be there. What else bears them will never stream.
+        const bool foreign = !m->version && !m->revision;
+        if (foreign || str_ieq(m->name, f->settings->name))
             continue;
         bool streams = false;
         for (size_t k = 0; k < f->server->sender_count && !streams; k++) {

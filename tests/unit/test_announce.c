@@ -73,6 +73,18 @@ static void one_streams_from_another(void)
     one_is_away();
     members[1].tags.replicatefrom = "c";
 }
+// Scheduled nowhere yet, say; its StatefulSet wants it.
+static void one_has_never_run(void)
+{
+    one_is_away();
+    members[1] = (MemberView){.name = "b", .revision = "demo-7f8"};
+}
+// Somebody's, under our labels.
+static void a_foreign_pod(void)
+{
+    one_is_away();
+    members[1] = (MemberView){.name = "toolbox"};
+}
 static void paused(void)
 {
     one_is_away();
@@ -116,6 +128,8 @@ static const struct {
     {"one catches up", one_catches_up, SIGN_DEGRADED, true, 1},
     {"one is away", one_is_away, SIGN_DEGRADED, true, 1},
     {"one streams from another", one_streams_from_another, SIGN_HEALTHY, true, 1},
+    {"one has never run", one_has_never_run, SIGN_DEGRADED, true, 1},
+    {"a foreign pod", a_foreign_pod, SIGN_HEALTHY, true, 1},
     {"paused", paused, SIGN_PAUSED, true, 1},
     {"crashed", crashed, SIGN_DEGRADED, true, 0},
     {"promoting", promoting, SIGN_FAILING_OVER, true, 0},

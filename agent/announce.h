@@ -14,6 +14,7 @@ typedef struct {
     bool warning;
     bool of_cluster; // of the cluster, not of this member alone
     bool promotion;  // once in a term that this agent was promoted in
+    bool demotion;   // once until it serves again, with the reason that came first
 } AnnouncedReason;
 
 AnnouncedReason announced_reason(Reason reason);

@@ -18,8 +18,11 @@ static void announce_decision(Agent *agent, const LedgerEntry *entry)
     const AnnouncedReason event = announced_reason(entry->reason);
     if (!announcer || !event.name)
         return;
+    const int64_t term = agent->lease.term;
+    if (event.demotion && term != 0 && agent->demotion_told == term)
+        return;
+    agent->demotion_told = event.demotion ? term : event.promotion ? 0 : agent->demotion_told;
     if (event.promotion) {
-        const int64_t term = agent->lease.term;
         if (!agent->lease.held || agent->memory.promoted_term != term ||
             agent->promotion_told == term)
             return;

@@ -94,6 +94,7 @@ struct Agent {
     int exit_code;
     uint64_t fenced_count;
     int64_t promotion_told; // term whose promotion was announced
+    int64_t demotion_told;  // … and whose end
 
     // publishing
     char *member_text, *member_fixed; // last written record; without positions (malloc)

@@ -2,7 +2,12 @@
 #include "tests/support/test.h"
 
 #include "agent/announce.h"
+#include "agent/state.h"
 #include "common/base/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 static Settings settings;
 static MemberView members[3];
@@ -207,6 +212,50 @@ static void test_events(void **state)
     assert_true(announced_reason(REASON_RACE_LAG).warning);
 }
 
+// --- what one member says of one failover
+
+static char said[200];
+
+static void hear(Announcer *announcer, const Announcement *event)
+{
+    (void)announcer;
+    const size_t length = strlen(said);
+    (void)snprintf(said + length, sizeof said - length, "%s ", event->reason);
+}
+
+static void decides(Agent *agent, Reason reason, TaskKind task)
+{
+    const Decision d = {.reason = reason, .task = task, .memory = agent->memory};
+    ledger_add(agent, &d, "");
+}
+
+// It stops its server because its lease runs out, sees it gone, and then the lease: one story. The
+// next one begins when it serves again.
+static void test_demoted_once(void **state)
+{
+    static const AnnouncerOps ops = {.event = hear};
+    Announcer announcer = {.ops = &ops};
+    Agent *agent = calloc(1, sizeof *agent);
+    (void)state;
+    agent->world = (World){.clock = clock_system(), .announcer = &announcer};
+    agent->turn_arena = arena;
+    agent->lease.held = true;
+    agent->lease.term = agent->memory.promoted_term = 7;
+    said[0] = '\0';
+    decides(agent, REASON_LEADER_HEALTHY, TASK_NONE);
+    decides(agent, REASON_LEASE_RUNNING_OUT, TASK_STOP);
+    decides(agent, REASON_LEASE_RUNNING_OUT, TASK_NONE);
+    decides(agent, REASON_LEASE_LOST, TASK_NONE);
+    assert_string_equal(said, "Promoted Demoted ");
+    decides(agent, REASON_LEADER_CRASHED, TASK_START_PRIMARY);
+    decides(agent, REASON_LEADER_HEALTHY, TASK_NONE);
+    decides(agent, REASON_SWITCHOVER_RELEASE, TASK_NONE);
+    agent->lease.term = 9;
+    decides(agent, REASON_LEASE_LOST, TASK_NONE);
+    assert_string_equal(said, "Promoted Demoted Crashed Demoted Demoted ");
+    free(agent);
+}
+
 static int begin(void **state)
 {
     (void)state;
@@ -227,6 +276,7 @@ int main(void)
         cmocka_unit_test(test_signs),
         cmocka_unit_test(test_sync),
         cmocka_unit_test(test_events),
+        cmocka_unit_test(test_demoted_once),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -18,7 +18,13 @@
 #error "libcurl 7.80 or newer is needed"
 #endif
 
-enum { LIMIT_BYTES = 8 * 1024 * 1024 };
+enum {
+    LIMIT_BYTES = 8 * 1024 * 1024,
+    // libcurl's own buffers, 64 and 16 KiB by default: a stream keeps them for as long as it lives,
+    // and with TLS has one for sending although nothing is sent but a request line.
+    SEND_BUFFER_BYTES = 16 * 1024, // the least it takes
+    RECEIVE_BUFFER_BYTES = 4 * 1024,
+};
 
 // libcurl's setter takes its value through "...": these keep the types right.
 static void set_long(CURL *easy, CURLoption option, long value)
@@ -295,6 +301,8 @@ static void set_limits(Transfer *transfer)
     set_long(easy, CURLOPT_NOSIGNAL, 1);
     set_text(easy, CURLOPT_PROXY, "");
     set_text(easy, CURLOPT_NOPROXY, "*");
+    set_long(easy, CURLOPT_UPLOAD_BUFFERSIZE, SEND_BUFFER_BYTES);
+    set_long(easy, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER_BYTES);
 #if LIBCURL_VERSION_NUM >= 0x075500
     set_text(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 #else

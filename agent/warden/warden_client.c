@@ -245,7 +245,7 @@ static const char *copy_output(Link *link, Arena *arena, const char *id)
     const size_t length = output ? output->length : 0;
     char *copy = arena_alloc(arena, length + 1);
     for (size_t i = 0; i < length; i++)
-        copy[i] = output->ring[(output->start + i) % LINK_OUTPUT_MAX];
+        copy[i] = output->ring[(output->start + i) % output->size];
     return copy;
 }
 
@@ -407,6 +407,7 @@ void warden_client_free(Processes *processes)
     (void)close(link->wake_fd);
     (void)pthread_cond_destroy(&link->changed);
     (void)pthread_mutex_destroy(&link->mutex);
+    free(link->in);
     free(link);
 }
 

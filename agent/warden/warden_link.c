@@ -9,6 +9,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+enum { FIRST_BYTES = 4096 }; // of the buffers that grow, by doubling
+_Static_assert(LINK_OUTPUT_MAX % FIRST_BYTES == 0, "a ring is full at LINK_OUTPUT_MAX");
+
 static void link_notify(Link *link)
 {
     const uint64_t one = 1;
@@ -40,19 +43,29 @@ static void output_drop(LinkOutput *output)
     *output = (LinkOutput){0};
 }
 
+// Until it has its full size, nothing is lost and it begins at 0.
+static void output_grow(LinkOutput *output, size_t wanted)
+{
+    size_t size = output->size;
+    while (size < wanted && size < LINK_OUTPUT_MAX)
+        size = size > 0 ? 2 * size : FIRST_BYTES;
+    if (size == output->size)
+        return;
+    output->ring = realloc(output->ring, size);
+    ASSERT(output->ring);
+    output->size = size;
+}
+
 static void output_add(LinkOutput *output, const char *bytes, size_t size)
 {
-    if (!output->ring) {
-        output->ring = malloc(LINK_OUTPUT_MAX);
-        ASSERT(output->ring);
-    }
+    output_grow(output, output->length + size);
     for (size_t i = 0; i < size; i++) {
-        const size_t end = (output->start + output->length) % LINK_OUTPUT_MAX;
+        const size_t end = (output->start + output->length) % output->size;
         output->ring[end] = bytes[i] ? bytes[i] : '?'; // it is read as a string
-        if (output->length < LINK_OUTPUT_MAX)
+        if (output->length < output->size)
             output->length++;
         else
-            output->start = (output->start + 1) % LINK_OUTPUT_MAX;
+            output->start = (output->start + 1) % output->size;
     }
 }
 
@@ -247,13 +260,25 @@ static bool link_frames(Link *link)
     return true;
 }
 
+// Room for more. A whole frame always fits, so WIRE_FRAME_MAX is never full.
+static void in_grow(Link *link)
+{
+    if (link->in_used < link->in_size)
+        return;
+    const size_t size = link->in_size > 0 ? 2 * link->in_size : FIRST_BYTES;
+    link->in_size = size < WIRE_FRAME_MAX ? size : WIRE_FRAME_MAX;
+    link->in = realloc(link->in, link->in_size);
+    ASSERT(link->in);
+}
+
 static void link_read(Link *link)
 {
     if (link->fresh)
         link->in_used = 0;
     link->fresh = false;
+    in_grow(link);
     const ssize_t got =
-        recv(link->fd, link->in + link->in_used, sizeof link->in - link->in_used, MSG_DONTWAIT);
+        recv(link->fd, link->in + link->in_used, link->in_size - link->in_used, MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     link->in_used += got > 0 ? (size_t)got : 0;

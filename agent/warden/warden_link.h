@@ -20,8 +20,8 @@ typedef struct LinkCall {
 typedef struct {
     char id[CHILD_ID_SIZE];
     int64_t started_at; // tells one run of an id from the next
-    char *ring;         // LINK_OUTPUT_MAX bytes, once there is output
-    size_t start, length;
+    char *ring;         // of `size` bytes, which grows to LINK_OUTPUT_MAX
+    size_t size, start, length;
 } LinkOutput;
 
 typedef struct {
@@ -45,8 +45,8 @@ typedef struct {
     uint32_t fenced_total;
     LinkOutput outputs[WARDEN_CHILDREN];
 
-    size_t in_used; // the reader's own
-    uint8_t in[WIRE_FRAME_MAX];
+    uint8_t *in; // the reader's own, as the next two; grows to WIRE_FRAME_MAX
+    size_t in_size, in_used;
 } Link;
 
 void *link_reader(void *link);

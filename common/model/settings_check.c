@@ -266,6 +266,7 @@ static const Tree *check_value(Findings *findings, const Option *option, const T
 
 typedef struct {
     Findings *findings;
+    Arena *paths; // not kept: what is checked may live for long
     unsigned where;
 } Checker;
 
@@ -326,7 +327,7 @@ static bool is_method(const char *path, const TreeEntry *entry, const Tree *map)
 static void unknown(Checker *checker, const TreeEntry *entry, const char *path)
 {
     Findings *findings = checker->findings;
-    const char *nearest = option_nearest(findings->arena, path, checker->where);
+    const char *nearest = option_nearest(checker->paths, path, checker->where);
     if (nearest != NULL)
         finding_warning(findings, entry->value, path, "unknown option; did you mean '%s'?",
                         nearest);
@@ -360,7 +361,7 @@ static void check_entry(Checker *checker, const Tree *map, const TreeEntry *entr
                         const char *parent, Tree *out)
 {
     Findings *findings = checker->findings;
-    const char *path = arena_printf(findings->arena, "%s%s", parent, entry->key);
+    const char *path = arena_printf(checker->paths, "%s%s", parent, entry->key);
     const Option *option = option_find(path);
     if (entry->value->kind == TREE_NULL || refuse_section(checker, entry, path))
         return; // null is how YAML says "not set"
@@ -374,7 +375,7 @@ static void check_entry(Checker *checker, const Tree *map, const TreeEntry *entr
             return;
         }
         Tree *section = at_place_of(tree_map(findings->arena), entry->value);
-        check_map(checker, entry->value, arena_printf(findings->arena, "%s.", path), section);
+        check_map(checker, entry->value, arena_printf(checker->paths, "%s.", path), section);
         tree_set(findings->arena, out, entry->key, section);
         return;
     }
@@ -399,7 +400,8 @@ const Tree *settings_check(Findings *findings, const Tree *document, unsigned wh
         finding_error(findings, document, NULL, "expected a map of options");
         return out;
     }
-    Checker checker = {.findings = findings, .where = where};
+    AUTO(arena_release) Arena *paths = arena_new(ARENA_CAP_DEFAULT);
+    Checker checker = {.findings = findings, .paths = paths, .where = where};
     check_map(&checker, document, "", out);
     return out;
 }

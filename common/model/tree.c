@@ -159,19 +159,27 @@ void tree_drop_duplicates(Arena *arena, Tree *map)
     map->count = kept;
 }
 
-Tree *tree_copy(Arena *arena, const Tree *tree)
+// A file's name is copied where it changes from a node to those below it: mostly at the top alone.
+static Tree *copy_below(Arena *arena, const Tree *tree, const char *file, const char *file_copy)
 {
-    if (tree == NULL)
-        return tree_null(arena);
     Tree *copy = tree_node(arena, tree->kind);
     copy->line = tree->line;
-    copy->file = arena_strdup(arena, tree->file);
+    copy->file = tree->file == file ? file_copy : arena_strdup(arena, tree->file);
     copy->boolean = tree->boolean;
     copy->integer = tree->integer;
     copy->text = arena_strdup(arena, tree->text);
-    for (size_t i = 0; i < tree->count; i++)
-        tree_push(arena, copy, tree->entries[i].key, tree_copy(arena, tree->entries[i].value));
+    for (size_t i = 0; i < tree->count; i++) {
+        const Tree *value = tree->entries[i].value;
+        tree_push(arena, copy, tree->entries[i].key,
+                  value == NULL ? tree_null(arena)
+                                : copy_below(arena, value, tree->file, copy->file));
+    }
     return copy;
+}
+
+Tree *tree_copy(Arena *arena, const Tree *tree)
+{
+    return tree == NULL ? tree_null(arena) : copy_below(arena, tree, NULL, NULL);
 }
 
 // --- reading

@@ -207,26 +207,40 @@ static const Tree *with_home(const Reader *reader, const Tree *document)
     return tree_patch(reader->arena, document, patch, NULL);
 }
 
-bool settings_read_local(Arena *arena, const SettingsSource *source, const Tree **out,
-                         SettingsNotes *notes, Error *err)
+static bool read_source(const Reader *reader, const SettingsSource *source, const Tree **out)
 {
-    const Reader reader = {.arena = arena, .notes = notes, .err = err};
     const char *path = source->path;
-    if (source->for_ctl && !find_for_ctl(&reader, source->path, &path))
+    if (source->for_ctl && !find_for_ctl(reader, source->path, &path))
         return false;
 
     const Tree *document;
     if (path != NULL && path_kind(path) != PATH_MISSING) {
-        if (!read_path(&reader, path, &document))
+        if (!read_path(reader, path, &document))
             return false;
-        document = patched_by_environment(&reader, document);
+        document = patched_by_environment(reader, document);
     } else {
         if (path != NULL)
-            warn(&reader,
-                 arena_printf(arena, "%s: there is no such file; the environment is used", path));
-        if (!read_without_file(&reader, path, source->for_ctl, &document))
+            warn(reader, arena_printf(reader->arena,
+                                      "%s: there is no such file; the environment is used", path));
+        if (!read_without_file(reader, path, source->for_ctl, &document))
             return false;
     }
-    *out = with_home(&reader, document);
+    *out = with_home(reader, document);
     return true;
+}
+
+// Reading leaves many times the document behind, and the caller's arena may live for long.
+bool settings_read_local(Arena *arena, const SettingsSource *source, const Tree **out,
+                         SettingsNotes *notes, Error *err)
+{
+    AUTO(arena_release) Arena *scratch = arena_new(ARENA_CAP_DEFAULT);
+    SettingsNotes found = {0};
+    const Reader reader = {.arena = scratch, .notes = &found, .err = err};
+    const Tree *document;
+    const bool ok = read_source(&reader, source, &document);
+    for (size_t i = 0; notes != NULL && i < found.warnings.count; i++)
+        string_list_add(&notes->warnings, arena, arena_strdup(arena, found.warnings.items[i]));
+    if (ok)
+        *out = tree_copy(arena, document);
+    return ok;
 }

@@ -47,7 +47,9 @@ Deadline task_deadline(TaskRun *run, int64_t ms)
 
 static bool must_not_reach_children(const char *entry)
 {
-    static const char *const prefixes[] = {"PATRONI_", "HOWDAH_", "KUBERNETES_", "NOTIFY_SOCKET="};
+    static const char *const prefixes[] = {"PATRONI_", "HOWDAH_", "KUBERNETES_", "NOTIFY_SOCKET=",
+                                           // docker/Dockerfile: for the agent's threads alone
+                                           "GLIBC_TUNABLES=glibc.malloc.tcache_count=0"};
     for (size_t i = 0; i < COUNT_OF(prefixes); i++)
         if (str_starts(entry, prefixes[i]))
             return true;

@@ -178,6 +178,7 @@ static void test_hooks_and_environment(void **state)
     assert_int_equal(setenv("PATRONI_SECRET", "1", 1), 0);
     assert_int_equal(setenv("KUBERNETES_SERVICE_HOST", "1", 1), 0);
     assert_int_equal(setenv("NOTIFY_SOCKET", "/run/x", 1), 0);
+    assert_int_equal(setenv("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0", 1), 0);
     assert_int_equal(setenv("PG_MALLOC_ARENA_MAX", "3", 1), 0);
     assert_int_equal(setenv("SOMETHING_ELSE", "kept", 1), 0);
     PgLab *lab = pg_lab_new(1);
@@ -203,6 +204,7 @@ static void test_hooks_and_environment(void **state)
     assert_null(strstr(postmaster, "PATRONI_"));
     assert_null(strstr(postmaster, "KUBERNETES_"));
     assert_null(strstr(postmaster, "NOTIFY_SOCKET"));
+    assert_null(strstr(postmaster, "GLIBC_TUNABLES"));
     assert_null(strstr(env, "PATRONI_"));
     assert_null(strstr(env, "KUBERNETES_"));
     assert_null(strstr(env, "NOTIFY_SOCKET"));

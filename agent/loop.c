@@ -9,10 +9,10 @@
 #include "common/base/text.h"
 #include "common/model/io/settings_read.h"
 #include "common/os/log.h"
+#include "common/os/memory.h"
 #include "dcs/open.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -25,7 +25,7 @@
 #define WARDEN_RETRY_MS 200
 #define TOLD_LOOK_MS    50
 #define FIRST_TRIM_MS   20000 // by then it has started
-#define NEXT_TRIM_MS    600000
+#define NEXT_TRIM_MS    60000
 #define ORPHANED_MS     3000 // a restart by systemd takes much less
 
 struct Loop {
@@ -277,7 +277,7 @@ static void give_memory_back(Loop *loop)
     if (instant_before(now, loop->trim_at))
         return;
     loop->trim_at = instant_plus_ms(now, NEXT_TRIM_MS);
-    (void)malloc_trim(0);
+    memory_give_back();
 }
 
 // --- the whole
@@ -356,8 +356,7 @@ static void take_down(Loop *loop)
 int loop_run(const LoopOptions *options)
 {
     Loop loop = {.options = options, .clock = clock_system(), .rng = rng_from_os()};
-    // A heap for each thread would double what a dozen of them need, who seldom want any.
-    (void)mallopt(M_ARENA_MAX, 1);
+    memory_configure();
     loop.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     loop.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     ASSERT(loop.epoll_fd >= 0 && loop.wake_fd >= 0);

@@ -2,11 +2,11 @@
 # The lab's first process, started by up.sh: starts the programs, says that they are ready, and stays until
 # it is ended or one of them ends. As first of a process namespace it also reaps what nobody else does, and
 # its end is everybody's.
-#   inside.sh RUN_DIR control|node IMAGES
+#   inside.sh RUN_DIR control|node
 set -euo pipefail
 # shellcheck source=common.sh
 . "$(dirname "$0")/common.sh"
-run=$1 what=$2 wanted=${3:-}
+run=$1 what=$2
 etcd_port='' etcd_peer_port='' api_port='' # which this sets:
 # shellcheck disable=SC1091
 . "$run/ports"
@@ -72,9 +72,11 @@ rules:
 K
 }
 
-ready() { curl -sf --cacert ca.crt -H "Authorization: Bearer $(cat token)" "https://127.0.0.1:$api_port/readyz"; }
+ask() { # ask PATH [OPTIONS OF CURL]. As curl it would be answered prettily, in which this server fails
+    curl -sf -A lab --cacert ca.crt -H "Authorization: Bearer $(cat token)" "${@:2}" "https://127.0.0.1:$api_port$1"
+}
 
-control_plane() {
+start_api() {
     local bind=127.0.0.1 endpoints=none audit=()
     if [ "$what" = node ]; then bind=0.0.0.0 endpoints=master-count; fi
     local etcd=http://127.0.0.1:$etcd_port peer=http://127.0.0.1:$etcd_peer_port
@@ -82,7 +84,9 @@ control_plane() {
         write_audit_policy
         audit=(--audit-policy-file=audit.yaml --audit-log-path="$run/audit.log")
     fi
-    start etcd etcd --data-dir etcd --unsafe-no-fsync --listen-client-urls "$etcd" --advertise-client-urls "$etcd" \
+    # Alone, it elects itself when nobody has been heard of for that long.
+    start etcd etcd --data-dir etcd --unsafe-no-fsync --heartbeat-interval=40 --election-timeout=200 \
+        --listen-client-urls "$etcd" --advertise-client-urls "$etcd" \
         --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" --initial-cluster "default=$peer"
     start apiserver "$bin/kube-apiserver" --etcd-servers="$etcd" --bind-address=$bind --advertise-address=$node_ip \
         --endpoint-reconciler-type=$endpoints --secure-port="$api_port" --tls-cert-file=pki/api.crt \
@@ -91,12 +95,12 @@ control_plane() {
         --service-account-key-file=pki/sa.pub --service-account-signing-key-file=pki/sa.key \
         --service-account-issuer=https://kubernetes.default.svc --allow-privileged=false \
         --kubelet-preferred-address-types=InternalIP --cert-dir=pki "${audit[@]}"
-    wait_for 90 "the API server is ready" ready
-    kubectl --kubeconfig admin.conf apply -f "$lab_dir/restricted.yaml"
+}
+
+start_controllers() {
     start controllers "$bin/kube-controller-manager" --kubeconfig=admin.conf --root-ca-file=ca.crt \
         --service-account-private-key-file=pki/sa.key --cluster-cidr=10.244.0.0/16 --allocate-node-cidrs=false \
         --leader-elect=false --port=0 --secure-port=0 --node-monitor-grace-period=16s
-    wait_for 60 "the default service account" kubectl --kubeconfig admin.conf get serviceaccount default
 }
 
 write_node_settings() {
@@ -131,11 +135,21 @@ nodeStatusUpdateFrequency: 4s
 syncFrequency: 5s
 evictionHard: {memory.available: 50Mi, nodefs.available: 1%, imagefs.available: 1%}
 K
+    # A pod whose volume is not bound yet is looked at again after a second, not after ever more of them.
+    cat >scheduler.yaml <<K
+apiVersion: kubescheduler.config.k8s.io/v1beta1
+kind: KubeSchedulerConfiguration
+clientConnection: {kubeconfig: $run/admin.conf}
+leaderElection: {leaderElect: false}
+podInitialBackoffSeconds: 1
+podMaxBackoffSeconds: 1
+K
     cat >kube-proxy.yaml <<K
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 clientConnection: {kubeconfig: $run/admin.conf}
 mode: iptables
+bindAddress: $node_ip # or it would ask for the node's, and wait longer each time that there is none yet
 clusterCIDR: 10.244.0.0/16
 hostnameOverride: node1
 conntrack: {maxPerCore: 0, min: 0}
@@ -158,34 +172,57 @@ spec:
   local: {path: $run/volumes/$n}
   nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [node1]}]}]}}
 K
-    done | kubectl --kubeconfig admin.conf apply -f -
+    done
 }
 
-node_ready() { kubectl --kubeconfig admin.conf get node node1 | grep -q ' Ready'; }
+# What containerd would make of the images' archives. The files are links: of an image nobody writes to one, for a
+# container has its layers below its own. What containerd itself writes to is copied.
+copy_images() {
+    local from=$images/unpacked/root file
+    flock -s 7
+    cp -al "$from" containerd/root 2>/dev/null || { rm -rf containerd/root && cp -a "$from" containerd/root; } # another file system
+    for file in containerd/root/*/*.db; do
+        cp -p "$file" "$file.own"
+        mv "$file.own" "$file"
+    done
+}
 
-node() {
-    local image
+# With a range of addresses it tells as soon as it is ready; else 4 s later.
+give_range() {
+    ask /api/v1/nodes/node1 -X PATCH -H 'Content-Type: application/merge-patch+json' \
+        -d '{"spec": {"podCIDR": "10.244.0.0/24", "podCIDRs": ["10.244.0.0/24"]}}'
+}
+node_ready() { [[ $(ask /api/v1/nodes/node1) == *'"type":"Ready","status":"True"'* ]]; }
+
+start_node() {
+    copy_images 7>"$images/unpacked.lock"
     write_node_settings
-    start scheduler "$bin/kube-scheduler" --kubeconfig=admin.conf --leader-elect=false --port=0 --secure-port=0
     start containerd containerd -c containerd.toml
     wait_for 60 "containerd answers" ctr -a containerd/containerd.sock version
-    for image in pause $wanted; do
-        ctr -a containerd/containerd.sock -n k8s.io images import "$images/$image.tar"
-    done
+    # It looks for a Docker for 5 s before it does anything else: it may do that while the API server starts.
     start kubelet "$bin/kubelet" --config=kubelet.yaml --kubeconfig=admin.conf --container-runtime=remote \
         --container-runtime-endpoint="unix://$run/containerd/containerd.sock" --hostname-override=node1 \
         --cert-dir=pki/kubelet --node-ip=$node_ip
-    start kube-proxy "$bin/kube-proxy" --config kube-proxy.yaml
-    make_volumes
-    wait_for 120 "the node is ready" node_ready
 }
 
 if [ "$what" = node ]; then
     echo "howdah-lab-$(stat -c %i "$run")" >cgroup
     make_machine
 fi
-control_plane
-if [ "$what" = node ]; then node; fi
+start_api
+if [ "$what" = node ]; then start_node; fi
+wait_for 90 "the API server is ready" ask /readyz
+start_controllers
+if [ "$what" = node ]; then
+    start scheduler "$bin/kube-scheduler" --config scheduler.yaml --port=0 --secure-port=0
+    start kube-proxy "$bin/kube-proxy" --config kube-proxy.yaml
+fi
+{ cat "$lab_dir/restricted.yaml"; if [ "$what" = node ]; then make_volumes; fi; } | kubectl --kubeconfig admin.conf apply -f -
+wait_for 60 "the default service account" ask /api/v1/namespaces/default/serviceaccounts/default
+if [ "$what" = node ]; then
+    wait_for 120 "the node is there" give_range
+    wait_for 120 "the node is ready" node_ready
+fi
 touch ready
 # Of what else ends, only the end is taken note of: shims and their children become ours.
 while :; do

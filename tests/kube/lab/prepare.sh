@@ -11,3 +11,4 @@ need_packages "${lab_programs[@]}" "${node_programs[@]}" podman:podman
 if [ "${1:-}" = packages ]; then exit 0; fi
 "$lab_dir/build.sh" "$bin"
 "$lab_dir/images.sh"
+"$lab_dir/unpack.sh"

@@ -11,7 +11,7 @@
 # command inside, and kubectl, which is kubectl from there. Labs do not disturb each other: run as many as
 # fit. A run directory serves one at a time. End it with down.sh RUN_DIR.
 #
-# As root. HOWDAH_LAB_IMAGES="howdah postgres": archives of images.sh to load into the node.
+# As root. HOWDAH_LAB_IMAGES="howdah postgres": images which the node must have.
 # HOWDAH_LAB_AUDIT=1: what pods write to the API is in RUN_DIR/audit.log.
 set -euo pipefail
 # shellcheck source=common.sh
@@ -27,7 +27,7 @@ if [ "$what" = node ]; then
     [ -z "$why" ] || fail "no Kubernetes lab can run on this machine: $why"
     need_packages "${node_programs[@]}"
     # shellcheck disable=SC2086 # words are wanted
-    "$lab_dir/images.sh" pause ${HOWDAH_LAB_IMAGES:-}
+    "$lab_dir/unpack.sh" ${HOWDAH_LAB_IMAGES:-}
 fi
 "$lab_dir/build.sh" "$bin"
 
@@ -88,7 +88,7 @@ trap clear_away EXIT
 # Whatever happens to the first process, none of the others outlives it: the kernel sees to that.
 spaces=(--pid --fork --kill-child)
 if [ "$what" = node ]; then spaces+=(--net --mount --propagation private); fi
-setsid unshare "${spaces[@]}" bash "$lab_dir/inside.sh" "$run" "$what" "${HOWDAH_LAB_IMAGES:-}" \
+setsid unshare "${spaces[@]}" bash "$lab_dir/inside.sh" "$run" "$what" \
     >"$run/lab.log" 2>&1 </dev/null &
 pid=$!
 exec 8>&- # it has the lock now, alone: down.sh waits for that

@@ -52,7 +52,7 @@ class Cluster:
 
     # --- what Kubernetes says
     def pod_list(self):
-        return self.lab.get("pods", "-l", "cluster-name=demo")["items"]
+        return self.lab.get("pods", labelSelector="cluster-name=demo")["items"]
 
     def ready(self):
         ready = [p for p in self.pod_list() if not p["metadata"].get("deletionTimestamp")

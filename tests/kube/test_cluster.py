@@ -47,7 +47,7 @@ def kill_agent(cluster):
                                                         if os.path.basename(w[0]) == "howdah" and p != pid], 30)
             client.wait_acks(200)
             wait_for("it has gone on", lambda: "continuing our term" in
-                     cluster.lab.logs(leader, "howdah", "--since=20s"), 20)
+                     cluster.lab.logs(leader, "howdah", sinceSeconds=20), 20)
     assert not client.errors, client.errors[:3]
     client.assert_kept()
     assert cluster.primary() == leader and started_at(cluster, leader) == start
@@ -66,7 +66,7 @@ def stop_agent_alone(cluster):
         wait_for("it goes on", lambda: "continuing our term" in cluster.lab.logs(leader, "howdah"), 30)
         client.wait_acks(100)
     assert not client.errors, client.errors[:3]
-    assert "leaving PostgreSQL" in cluster.lab.logs(leader, "howdah", "--previous")
+    assert "leaving PostgreSQL" in cluster.lab.logs(leader, "howdah", previous=True)
     assert cluster.primary() == leader and started_at(cluster, leader) == start
     wait_for("it is ready", cluster.ready, 60)
 

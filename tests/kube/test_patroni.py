@@ -29,7 +29,7 @@ def why(cluster, pod):
 def annotations(cluster, what=""):
     """Of an object of the state; the leader's is without a name of its own where it is the Service's Endpoints."""
     name = "demo" + (what or ("" if cluster.store == "endpoints" else "-leader"))
-    found = cluster.lab.get(cluster.store, "--field-selector", f"metadata.name={name}")["items"]
+    found = cluster.lab.get(cluster.store, fieldSelector=f"metadata.name={name}")["items"]
     return found[0]["metadata"].get("annotations") or {} if found else {}
 
 

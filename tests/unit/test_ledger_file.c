@@ -62,7 +62,7 @@ static void test_lines_in_order(void **state)
     (void)state;
     LedgerFile *file = ledger_file_open(directory);
     for (int i = 0; i < 100; i++) {
-        char line[16]; // gone before it is written
+        char line[32]; // gone before it is written
         (void)snprintf(line, sizeof line, "{\"n\":%d}", i);
         ledger_file_keep(file, line);
     }

@@ -104,16 +104,16 @@ static bool record_was_changed(const Agent *agent)
            !str_eq(mine->api_url, settings_of(agent)->restapi.api_url);
 }
 
-// Much of what changes passes: a standby loses its primary, and has the next one half a second
-// later. Just then the store has that to do, and all who watch it; what members say of themselves
-// decides nothing, for candidates ask each other. Who becomes a primary, or is none any more, says
-// so at once; the latter when it has let go of the lead.
+// A standby that loses its primary streams from the next one half a second later. Until then the
+// store has that to do, and all who watch it, and what a member says of itself decides nothing, for
+// candidates ask each other: it may wait. So may what a leader says that is about to let go.
 static bool member_is_held(Agent *agent)
 {
     enum { HOLD_MS = 1000 };
-    const Role role = agent->server.role;
-    const bool stands_by =
-        agent->member_role == ROLE_REPLICA && (role == ROLE_REPLICA || role == ROLE_PROMOTED);
+    const ServerView *s = &agent->server;
+    const bool stands_by = agent->member_role == ROLE_REPLICA &&
+                           agent->member_state == STATE_RUNNING && s->state == STATE_RUNNING &&
+                           (s->role == ROLE_REPLICA || s->role == ROLE_PROMOTED) && !s->streaming;
     const bool hands_over = agent->lease.held && agent->memory.handover != HANDOVER_NONE;
     const Instant now = now_of(agent);
     if (!instant_is_set(agent->member_changed_at))
@@ -168,6 +168,7 @@ static void publish_member(Agent *agent)
     agent->member_fixed = strdup(fixed);
     agent->member_written_at = now_of(agent);
     agent->member_role = agent->server.role;
+    agent->member_state = agent->server.state;
     agent->member_changed_at = (Instant){0};
     agent->member_dirty = false;
 }

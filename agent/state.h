@@ -100,7 +100,8 @@ struct Agent {
     char *member_text, *member_fixed; // last written record; without positions (malloc)
     Instant member_written_at;
     Instant member_retry_at;
-    Role member_role;    // in that record
+    Role member_role; // in that record, as the next one
+    ServerState member_state;
     Instant member_changed_at; // the first change that is not written yet; 0: there is none
     bool member_dirty;
     KeptEntry ledger[LEDGER_KEPT]; // ring

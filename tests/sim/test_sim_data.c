@@ -392,11 +392,17 @@ static void test_promoted_twice_in_a_term(void **state)
     }
 }
 
+static bool rewinds_or_is_through(Sim *sim, int member)
+{
+    return rewinds(sim, member) || sim_settled(sim);
+}
+
 // The leader's server crashes each time that another member rewinds from it: that is no reason to
-// give the rewind up.
+// give the rewind up. It gets through when it finds the source between two crashes.
 static void test_rewind_loses_its_source(void **state)
 {
     (void)state;
+    int in_all = 0;
     FOR_SEEDS(seed, 20)
     {
         AUTO(sim_release) Sim *sim = settled((SimOptions){0}, seed);
@@ -405,14 +411,20 @@ static void test_rewind_loses_its_source(void **state)
         EXPECT(sim, sim_run_until_at(sim, another_primary, old, SECONDS(2 * TTL)));
         const int leader = sim_primary(sim);
         sim_isolate(sim, old, false);
-        for (int i = 0; i < 5; i++) {
-            EXPECT(sim, sim_run_until_at(sim, rewinds, old, SECONDS(60)));
+        int crashes = 0;
+        for (; crashes < 5; crashes++) {
+            EXPECT(sim, sim_run_until_at(sim, rewinds_or_is_through, old, SECONDS(60)));
+            if (!rewinds(sim, old))
+                break;
             EXPECT(sim, sim_run(sim, 100));
             sim_server_kill(sim, leader);
             EXPECT(sim, sim_run(sim, SECONDS(1)));
         }
+        EXPECT(sim, crashes > 0);
+        in_all += crashes;
         heals(sim);
     }
+    assert_in_range(in_all, 60, 100);
 }
 
 // The disk hangs, and the agent is restarted meanwhile.

@@ -148,6 +148,11 @@ static bool follows(const Facts *f, const MemberView *upstream)
         return str_empty(s->upstream);
     if (!str_ieq(s->upstream, upstream->name))
         return false;
+    // The same member at another address, as of a pod that was made anew: nobody streams from there
+    // who still looks for it at the old one.
+    if (s->upstream_host && upstream->host &&
+        (!str_eq(s->upstream_host, upstream->host) || s->upstream_port != upstream->port))
+        return false;
     // A moment after it was told, the old receiver is still there.
     if (s->task.kind == TASK_FOLLOW && instant_ms_between(s->task.ended_at, f->now) < 1000)
         return true;

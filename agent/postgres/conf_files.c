@@ -130,6 +130,13 @@ static void remember_upstream(TaskRun *run, const Upstream *upstream)
 
 // --- the text for a mode
 
+static ConfUpstream noted(const Upstream *upstream)
+{
+    return (ConfUpstream){.member = upstream->member,
+                          .host = upstream->host,
+                          .port = upstream->port > 0 ? upstream->port : 5432};
+}
+
 ConfInput conf_input(TaskRun *run, ConfMode mode, const Upstream *upstream)
 {
     ConfInput input = {.settings = run->pg,
@@ -139,7 +146,7 @@ ConfInput conf_input(TaskRun *run, ConfMode mode, const Upstream *upstream)
     if (mode == CONF_STANDBY && upstream != NULL) {
         input.primary_conninfo = upstream_conninfo(run, upstream, run->seen.major);
         input.slot = str_empty(upstream->host) || !run->pg->use_slots ? NULL : upstream->slot;
-        input.upstream = upstream->member;
+        input.upstream = noted(upstream);
     }
     return input;
 }
@@ -223,10 +230,8 @@ bool conf_write(TaskRun *run, ConfMode mode, const Upstream *upstream, bool *cha
                      err) ||
         !ensure_ident(run, err) || !write_auto(run, &differs, err))
         return error_wrap(err, "configuration files");
-    (void)copy_text(run->seen.upstream, sizeof run->seen.upstream,
-                    mode == CONF_STANDBY ? upstream->member
-                    : mode == CONF_KEEP  ? run->seen.upstream
-                                         : NULL); // for people: cut is fine
+    if (mode != CONF_KEEP)
+        inspect_upstream(&run->seen, mode == CONF_STANDBY ? noted(upstream) : (ConfUpstream){0});
     if (changed != NULL)
         *changed = differs;
     return true;

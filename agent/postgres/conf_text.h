@@ -3,6 +3,13 @@
 #pragma once
 #include "common/model/settings.h"
 
+// Whom a standby's file follows, and where that member was to be found.
+typedef struct {
+    const char *member; // NULL: nobody
+    const char *host;   // NULL: not known
+    int port;
+} ConfUpstream;
+
 typedef struct {
     const PostgresSettings *settings;
     const char *scope;   // cluster_name
@@ -10,7 +17,7 @@ typedef struct {
     bool standby;        // write the recovery settings
     const char *primary_conninfo; // "": follow nobody
     const char *slot;             // primary_slot_name; NULL: none
-    const char *upstream;         // the member followed, noted in a comment; NULL: nobody
+    ConfUpstream upstream;        // noted in comments
     // Instead of the above: the recovery block of the file as it stands. NULL: not so.
     const char *recovery_block;
     // Recovery to a target after a custom bootstrap: its own settings, and nothing of ours.
@@ -27,7 +34,7 @@ char *conf_quote(Arena *arena, const char *value); // 'it''s'
 
 // Everything after the line "# recovery.conf" of a file we wrote; NULL: it has none.
 const char *conf_recovery_block(const char *file);
-const char *conf_upstream_of(Arena *arena, const char *file); // as noted; NULL: nobody
+ConfUpstream conf_upstream_of(Arena *arena, const char *file);
 
 // postgresql.auto.conf without the lines that set recovery settings: ALTER SYSTEM must not overrule
 // whom we follow.

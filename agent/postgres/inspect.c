@@ -43,6 +43,14 @@ int inspect_major(TaskRun *run)
     return parse_int64(text, &major) && major > 0 && major < 1000 ? (int)major : 0;
 }
 
+// Names of pods and hosts are not longer than 253 bytes: nothing is cut.
+void inspect_upstream(Inspection *seen, ConfUpstream upstream)
+{
+    (void)copy_text(seen->upstream, sizeof seen->upstream, upstream.member);
+    (void)copy_text(seen->upstream_host, sizeof seen->upstream_host, upstream.host);
+    seen->upstream_port = upstream.port;
+}
+
 bool inspect_directory(TaskRun *run, Error *err)
 {
     Inspection *seen = &run->seen;
@@ -60,8 +68,8 @@ bool inspect_directory(TaskRun *run, Error *err)
     char *conf = NULL;
     Error unreadable; // then nobody is known to be followed
     if (disk_read(run->disk, run->arena, conf_path(run), SMALL_FILE, &conf, &unreadable))
-        (void)copy_text(seen->upstream, sizeof seen->upstream,
-                        conf == NULL ? NULL : conf_upstream_of(run->arena, conf));
+        inspect_upstream(seen,
+                         conf == NULL ? (ConfUpstream){0} : conf_upstream_of(run->arena, conf));
     return true;
 }
 

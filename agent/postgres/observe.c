@@ -293,6 +293,9 @@ static void fill_directory(Arena *arena, const Inspection *seen, Instant exited,
     out->standby_signal = seen->standby_signal;
     out->from_backup = seen->from_backup;
     out->upstream = seen->upstream[0] == '\0' ? NULL : arena_strdup(arena, seen->upstream);
+    out->upstream_host =
+        seen->upstream_host[0] == '\0' ? NULL : arena_strdup(arena, seen->upstream_host);
+    out->upstream_port = seen->upstream_port;
 }
 
 // --- role and state

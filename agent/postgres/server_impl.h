@@ -21,7 +21,9 @@ typedef struct {
     ControlFile control;
     Instant control_at; // when it was read; what ended since then may have changed it
     bool standby_signal, from_backup;
-    char upstream[128]; // "": nobody
+    char upstream[256];      // "": nobody
+    char upstream_host[256]; // where that member was to be found; "": not known
+    int upstream_port;
 } Inspection;
 
 // What the disk thread and the turn tell each other. Under LocalServer.lock.

@@ -81,8 +81,9 @@ mode_t data_mode(TaskRun *run); // of files in the data directory: 0600 or 0640
 
 // --- inspect.c
 bool inspect_directory(TaskRun *run, Error *err) MUST_CHECK; // cheap, into run->seen
-bool inspect_control(TaskRun *run, Error *err) MUST_CHECK;   // runs pg_controldata
-int inspect_major(TaskRun *run);                             // PG_VERSION, 0: not known
+void inspect_upstream(Inspection *seen, ConfUpstream upstream);
+bool inspect_control(TaskRun *run, Error *err) MUST_CHECK; // runs pg_controldata
+int inspect_major(TaskRun *run);                           // PG_VERSION, 0: not known
 void inspect_publish(TaskRun *run);
 void history_publish(LocalServer *server, const TimelineHistory *history);
 bool read_history(TaskRun *run, uint32_t timeline, TimelineHistory *out, Error *err) MUST_CHECK;

@@ -146,10 +146,12 @@ typedef struct {
     // --- the data directory, by the last inspection
     DirState dir;
     ControlData control;
-    bool standby_signal;     // it would start as a standby
-    bool from_backup;        // backup_label is there
-    TimelineHistory history; // of control.timeline, or of the running server's timeline
-    const char *upstream;    // the member the written configuration follows; NULL: nobody
+    bool standby_signal;       // it would start as a standby
+    bool from_backup;          // backup_label is there
+    TimelineHistory history;   // of control.timeline, or of the running server's timeline
+    const char *upstream;      // the member the written configuration follows; NULL: nobody
+    const char *upstream_host; // where it looks for that member; NULL: not known
+    int upstream_port;
     // --- the disk
     int64_t disk_busy_ms; // how long the file operation now under way has been out; 0: none
     // --- what the agent makes of it

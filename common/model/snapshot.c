@@ -67,6 +67,7 @@ void server_view_copy(Arena *arena, const ServerView *from, ServerView *to)
     copy.postmaster_start_text = arena_strdup(arena, from->postmaster_start_text);
     copy.replayed_text = arena_strdup(arena, from->replayed_text);
     copy.upstream = arena_strdup(arena, from->upstream);
+    copy.upstream_host = arena_strdup(arena, from->upstream_host);
     copy.task.phase = arena_strdup(arena, from->task.phase);
     copy.senders = copy_senders(arena, from);
     copy.slots = copy_slots(arena, from);

@@ -7,7 +7,7 @@ import time
 import psycopg2
 
 from checker import Checker
-from cluster import Cluster, USER, Member, kill, wait_for
+from cluster import Cluster, USER, Member, free_port, kill, wait_for
 
 
 def only_here(c, p, statement):
@@ -58,6 +58,20 @@ def test_rewind_impossible_then_cloned_again():
         p.start()
         wait_for("copied again and streaming", lambda: c.streaming() is n, 90)
         wait_for("without what only it had", lambda: rows(p, "select count(*) from t") == [(0,)], 60)
+
+
+def test_leader_comes_back_at_another_address():
+    """As in a pod that was made anew: it goes on with its term, and nobody is left at the old address."""
+    with Cluster(count=2, timers={"ttl": 30, "loop_wait": 2, "retry_timeout": 3}) as c:
+        p = c.start()
+        wait_for("the standby streams", lambda: c.streaming() is p, 60)
+        standby = next(m for m in c.members if m is not p)
+        p.kill_all()
+        p.pg_port = free_port()
+        p.start()
+        wait_for("it leads again", lambda: c.primary() is p, 20)
+        wait_for("and the standby streams from there", lambda: c.streaming() is p, 20)
+        assert "REPLICA_FOLLOW" in standby.log_text()
 
 
 def test_everything_killed_newest_data_wins():

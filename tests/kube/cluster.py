@@ -90,12 +90,18 @@ class Cluster:
             return {}
 
     def streaming(self):
-        """Everybody follows the one leader: its name."""
+        """Everybody follows the one leader, by what they say of themselves and by what its server says: its name."""
         members = self.members()
         leaders = [n for n, m in members.items() if m["Role"] == "Leader" and m.get("State") == "running"]
         replicas = [n for n, m in members.items() if m["Role"] == "Replica" and m.get("State") == "streaming"]
         whole = len(leaders) == 1 and len(replicas) == len(self.pods) - 1
-        return leaders[0] if whole and self.primary() == leaders[0] else None
+        if not whole or self.primary() != leaders[0]:
+            return None
+        try:  # a record is a moment older than the server
+            seen = self.sql(leaders[0], "select count(*) from pg_stat_replication where state = 'streaming'")
+        except (psycopg2.Error, KeyError):
+            return None
+        return leaders[0] if seen[0][0] >= len(replicas) else None
 
     # --- its processes, as this machine numbers them
     def processes(self, pod, container=None):

@@ -42,6 +42,25 @@ ROW(repoints_address)
     following(w);
     w->server.receiver_port = 1;
 }
+ROW(repoints_at_a_new_address)
+{
+    following(w);
+    w->server.streaming = false;
+    w->server.receiver_host = NULL;
+    w->server.upstream_host = "10.0.0.99";
+    w->server.upstream_port = 5433;
+}
+ROW(repoints_at_a_new_port)
+{
+    repoints_at_a_new_address(w);
+    w->server.upstream_host = "10.0.0.1";
+    w->server.upstream_port = 1;
+}
+ROW(looks_where_it_should)
+{
+    repoints_at_a_new_port(w);
+    w->server.upstream_port = 5433;
+}
 ROW(replicates_from)
 {
     following(w);
@@ -125,6 +144,9 @@ static const Row rows[] = {
     R(replica_starting, KEEP, NONE, REPLICA_STARTING),
     R(repoints, KEEP, FOLLOW, REPLICA_FOLLOW),
     R(repoints_address, KEEP, FOLLOW, REPLICA_FOLLOW),
+    R(repoints_at_a_new_address, KEEP, FOLLOW, REPLICA_FOLLOW),
+    R(repoints_at_a_new_port, KEEP, FOLLOW, REPLICA_FOLLOW),
+    R(looks_where_it_should, KEEP, CHECK_DIVERGENCE, REPLICA_CHECK_DIVERGENCE),
     R(replicates_from, KEEP, FOLLOW, REPLICA_FOLLOW),
     R(checks, KEEP, CHECK_DIVERGENCE, REPLICA_CHECK_DIVERGENCE),
     R(diverged_running, KEEP, STOP, REPLICA_STOP_FOR_REWIND),

@@ -207,7 +207,7 @@ static void test_conf_of_a_primary(void **state)
     // The same input, the same bytes.
     assert_string_equal(conf_postgresql(arena, &input), text);
     assert_null(conf_recovery_block(text));
-    assert_null(conf_upstream_of(arena, text));
+    assert_null(conf_upstream_of(arena, text).member);
 }
 
 static void test_conf_of_a_standby(void **state)
@@ -223,7 +223,7 @@ static void test_conf_of_a_standby(void **state)
                        .standby = true,
                        .primary_conninfo = "host=a password=it\\'s",
                        .slot = "pg_1",
-                       .upstream = "pg-0"};
+                       .upstream = {"pg-0", "a", 5433}};
     const char *text = conf_postgresql(arena, &input);
     assert_string_equal(strchr(strchr(text, '\n') + 1, '\n') + 1,
                         "include '/etc/my.conf'\n\n"
@@ -233,7 +233,7 @@ static void test_conf_of_a_standby(void **state)
                         "listen_addresses = '*'\n"
                         "port = '5432'\n"
                         "synchronous_standby_names = '*'\n"
-                        "\n# recovery.conf\n# upstream: pg-0\n"
+                        "\n# recovery.conf\n# upstream: pg-0\n# at: a 5433\n"
                         "archive_cleanup_command = 'c'\n"
                         "primary_conninfo = 'host=a password=it\\\\''s'\n"
                         "primary_slot_name = 'pg_1'\n"
@@ -244,7 +244,15 @@ static void test_conf_of_a_standby(void **state)
                         "recovery_target_timeline = 'latest'\n"
                         "recovery_target_xid = ''\n"
                         "restore_command = 'cp /a/%f ''%p'''\n");
-    assert_string_equal(conf_upstream_of(arena, text), "pg-0");
+    const ConfUpstream upstream = conf_upstream_of(arena, text);
+    assert_string_equal(upstream.member, "pg-0");
+    assert_string_equal(upstream.host, "a");
+    assert_int_equal(upstream.port, 5433);
+    // One of an agent that did not note it yet.
+    const ConfUpstream older =
+        conf_upstream_of(arena, "# recovery.conf\n# upstream: pg-0\nx = 1\n");
+    assert_string_equal(older.member, "pg-0");
+    assert_null(older.host);
 
     // A reload without knowing whom it follows keeps the block as it stands.
     const char *block = arena_strdup(arena, conf_recovery_block(text));

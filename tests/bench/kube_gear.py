@@ -36,7 +36,7 @@ class BenchLab(Lab):
 
     def start(self):
         code, said = script("up.sh", self.dir, "node",
-                            env={"HOWDAH_LAB_IMAGES": " ".join(self.images), "HOWDAH_LAB_AUDIT": "1"})
+                            env={"HOWDAH_LAB_IMAGES": " ".join(self.images), "HOWDAH_LAB_AUDIT": "1", "HOWDAH_LAB_APART": "1"})
         if code:
             raise AssertionError(f"up.sh: {said}")
         return self

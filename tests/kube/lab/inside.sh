@@ -178,9 +178,10 @@ K
 # What containerd would make of the images' archives. The files are links: of an image nobody writes to one, for a
 # container has its layers below its own. What containerd itself writes to is copied.
 copy_images() {
-    local from=$images/unpacked/root file
+    local from=$images/unpacked/root file how=-al
+    if [ -n "${HOWDAH_LAB_APART:-}" ]; then how=-a; fi
     flock -s 7
-    cp -al "$from" containerd/root 2>/dev/null || { rm -rf containerd/root && cp -a "$from" containerd/root; } # another file system
+    cp $how "$from" containerd/root 2>/dev/null || { rm -rf containerd/root && cp -a "$from" containerd/root; } # another file system
     for file in containerd/root/*/*.db; do
         cp -p "$file" "$file.own"
         mv "$file.own" "$file"

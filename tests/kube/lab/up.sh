@@ -13,6 +13,7 @@
 #
 # As root. HOWDAH_LAB_IMAGES="howdah postgres": images which the node must have.
 # HOWDAH_LAB_AUDIT=1: what pods write to the API is in RUN_DIR/audit.log.
+# HOWDAH_LAB_APART=1: it shares no file of an image with other labs, and so no memory.
 set -euo pipefail
 # shellcheck source=common.sh
 . "$(dirname "$0")/common.sh"

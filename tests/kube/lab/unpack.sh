@@ -30,7 +30,7 @@ unpack() {
         nice ctr -a /run/unpack.sock -n k8s.io images import "$archive" >>"$half/log" 2>&1 || { cat "$half/log" >&2; return 1; }
     done
     kill %1
-    wait %1 || true
+    wait %1 || true # ended by our signal, which is what its status says
     rm -rf --one-file-system "$unpacked"
     mv "$half" "$unpacked"
 }

@@ -239,10 +239,14 @@ static KubeVerdict send_request(KubeClient *client, Call *call, const char *serv
     Clock *clock = client->shared->clock;
     call->out->sent_at = clock_now(clock);
     const Deadline deadline = deadline_min(deadline_in(clock, budget_ms), call->deadline);
-    if (http_call(client->http, scratch, &http, deadline, reply, call->err))
+    Error why = {0};
+    if (http_call(client->http, scratch, &http, deadline, reply, &why))
         return KUBE_DONE;
+    // A try that had little time says less than what was answered before.
+    if (budget_ms >= TRY_FLOOR_MS || call->out->status == 0)
+        *call->err = why;
     // A reply that is no HTTP leaves open what became of the request.
-    return call->err->kind == ERR_UNAVAILABLE ? KUBE_BUSY : KUBE_UNKNOWN;
+    return why.kind == ERR_UNAVAILABLE ? KUBE_BUSY : KUBE_UNKNOWN;
 }
 
 static void take_reply(Call *call, const KubeAnswer *answer)

@@ -131,11 +131,11 @@ static void test_other_endpoints_take_over(void **state)
             &(LabOptions){.member = "a", .endpoints = {first[i], etcd_server_url(server), dead}});
         const char *session = NULL;
         const Instant began = lab_now();
-        CHECK(a->ops->open_session(a, 20000, "", lab_in(2000), &session, &proof, &err));
-        assert_true(lab_ms_since(began) < 1900);
+        CHECK(a->ops->open_session(a, 20000, "", lab_in(4000), &session, &proof, &err));
+        assert_true(lab_ms_since(began) < 3900);
         const Instant again = lab_now();
-        CHECK(a->ops->keep_session(a, lab_in(2000), &proof, &err));
-        assert_true(lab_ms_since(again) < 500);
+        CHECK(a->ops->keep_session(a, lab_in(4000), &proof, &err));
+        assert_true(lab_ms_since(again) < 1300);
         dcs_free(a);
     }
     tcp_silent_close(fds);
@@ -159,7 +159,7 @@ static void test_tries_are_short_under_fast_timers(void **state)
     Error err = {0};
     const Instant began = lab_now();
     CHECK(a->ops->open_session(a, 5000, "", lab_in(4000), &session, &proof, &err));
-    assert_true(lab_ms_since(began) < 1000);
+    assert_true(lab_ms_since(began) < 1300);
     dcs_free(a);
     etcd_server_signal(frozen, SIGCONT);
     etcd_server_free(frozen);

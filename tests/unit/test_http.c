@@ -269,7 +269,7 @@ static void test_names_are_resolved_by_the_resolver_alone(void **state)
     const Instant start = clock_now(clock_system());
     assert_fails(call_by("GET", url_of("hang.example", server.port, "/ok"), 100), ERR_UNAVAILABLE,
                  "address is not known yet");
-    assert_in_range(instant_ms_between(start, clock_now(clock_system())), 0, 1000);
+    assert_in_range(instant_ms_between(start, clock_now(clock_system())), 0, 5000);
 
     AUTO(http_release) Http *numeric_only = http_new(NULL, NULL);
     const HttpRequest named = {.method = "GET", .url = to};

@@ -41,7 +41,7 @@ static void test_hung_postmaster(void **state)
         ServerView v;
         const Instant before = clock_now(lab->clock);
         n->server->ops->observe(n->server, lab->arena, deadline_in(lab->clock, 300), &v);
-        assert_true(instant_ms_between(before, clock_now(lab->clock)) < 800);
+        assert_true(instant_ms_between(before, clock_now(lab->clock)) < 3000);
         assert_true(v.running && v.warden && !v.answered && !v.refused);
         assert_int_equal(v.role, ROLE_PRIMARY);
         assert_int_equal(v.state, STATE_RUNNING);

@@ -118,10 +118,12 @@ Memory memory_digest(const Facts *f)
     else if (!instant_is_set(m.silent_since))
         m.silent_since = f->now;
 
-    if (!is_standby(f) || s->streaming)
+    if (!is_standby(f) || s->streaming) {
         m.apart_since = (Instant){0};
-    else if (!instant_is_set(m.apart_since))
+        m.nudges = 0;
+    } else if (!instant_is_set(m.apart_since)) {
         m.apart_since = f->now;
+    }
 
     if (s->running || !s->remains)
         m.remains_since = (Instant){0};

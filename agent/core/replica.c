@@ -160,6 +160,21 @@ static bool follows(const Facts *f, const MemberView *upstream)
            (str_eq(s->receiver_host, upstream->host) && s->receiver_port == upstream->port);
 }
 
+// Between two tries to stream PostgreSQL sleeps for up to wal_retrieve_retry_interval (5 s). For so
+// long a leader that has come back from a crash would have nobody fit to succeed it. A try that is
+// too early costs nothing but a reload, and what cannot stream at all is soon left alone.
+static Decision decide_apart(const Facts *f, Decision d, const MemberView *upstream)
+{
+    enum { FIRST_MS = 250, NUDGES = 5 };
+    if (upstream->state != STATE_RUNNING || d.memory.nudges >= NUDGES)
+        return with(d, REASON_REPLICA_NOT_STREAMING);
+    const Instant due = instant_plus_ms(d.memory.apart_since, (int64_t)FIRST_MS << d.memory.nudges);
+    if (instant_before(f->now, due))
+        return wait_until(d, REASON_REPLICA_NOT_STREAMING, due);
+    d.memory.nudges++;
+    return with_upstream(d, REASON_REPLICA_NUDGE, TASK_FOLLOW, upstream);
+}
+
 static Decision decide_running(const Facts *f, Decision d, const MemberView *leader)
 {
     const ServerView *s = f->server;
@@ -193,7 +208,7 @@ static Decision decide_running(const Facts *f, Decision d, const MemberView *lea
         return with_task(d, REASON_RELOAD, TASK_RELOAD);
     if (!f->store_ok)
         return with(d, REASON_STORE_UNREACHABLE_STANDBY);
-    return with(d, apart ? REASON_REPLICA_NOT_STREAMING : REASON_REPLICA_HEALTHY);
+    return apart ? decide_apart(f, d, upstream) : with(d, REASON_REPLICA_HEALTHY);
 }
 
 Decision decide_replica(const Facts *f, Decision d)

@@ -83,11 +83,13 @@
     X(SHUTDOWN_HANDOVER, "told to stop: handing over")                                             \
     X(SHUTDOWN_RELEASE, "told to stop: stopped, releasing the lease")                              \
     X(SHUTDOWN_KEEP, "told to stop: stopped, and nobody holds all of our WAL: lease kept")         \
+    X(SHUTDOWN_STAY, "told to stop: handed over, staying until the successor is primary")          \
     X(SHUTDOWN_STOP, "told to stop")                                                               \
     X(SHUTDOWN_DONE, "stopped")                                                                    \
     /* following */                                                                                \
     X(REPLICA_HEALTHY, "following the leader")                                                     \
     X(REPLICA_NOT_STREAMING, "a standby that does not stream from the member it follows")          \
+    X(REPLICA_NUDGE, "the member it follows serves: telling the standby to try to stream")         \
     X(REPLICA_NO_LEADER, "no leader to follow")                                                    \
     X(REPLICA_START, "starting as standby")                                                        \
     X(REPLICA_STARTING, "the standby is starting")                                                 \

@@ -12,6 +12,27 @@ ROW(does_not_stream)
     w->f.memory.checked_term = 50;
     w->f.memory.apart_since = (Instant){S(999)};
 }
+ROW(does_not_stream_yet)
+{
+    does_not_stream(w);
+    w->f.memory.apart_since = (Instant){S(1000) - S(1) / 10};
+}
+ROW(does_not_stream_from_one_that_starts)
+{
+    does_not_stream(w);
+    w->members[1].state = STATE_STARTING;
+}
+ROW(does_not_stream_though_told)
+{
+    does_not_stream(w);
+    w->f.memory.nudges = 3; // the next after 2 s
+}
+ROW(cannot_stream)
+{
+    does_not_stream(w);
+    w->f.memory.apart_since = (Instant){S(991)};
+    w->f.memory.nudges = 5;
+}
 ROW(does_not_stream_for_long)
 {
     does_not_stream(w);
@@ -137,7 +158,11 @@ ROW(rewound)
 
 static const Row rows[] = {
     R(follows, KEEP, NONE, REPLICA_HEALTHY),
-    R(does_not_stream, KEEP, NONE, REPLICA_NOT_STREAMING),
+    R(does_not_stream, KEEP, FOLLOW, REPLICA_NUDGE),
+    R(does_not_stream_yet, KEEP, NONE, REPLICA_NOT_STREAMING),
+    R(does_not_stream_from_one_that_starts, KEEP, NONE, REPLICA_NOT_STREAMING),
+    R(does_not_stream_though_told, KEEP, NONE, REPLICA_NOT_STREAMING),
+    R(cannot_stream, KEEP, NONE, REPLICA_NOT_STREAMING),
     R(does_not_stream_for_long, KEEP, CHECK_DIVERGENCE, REPLICA_CHECK_DIVERGENCE),
     R(starts, KEEP, START_STANDBY, REPLICA_START),
     R(starts_alone, KEEP, START_STANDBY, REPLICA_START),

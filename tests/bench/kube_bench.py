@@ -96,7 +96,8 @@ class Run:
     def alone(self, wanted):
         """Every floor, and the rows that want nothing else to run."""
         for who in ("floor", *g.KINDS):
-            rows = [row for row in wanted if who in r.ROWS[row].take and (row in r.ALONE or who == "floor")]
+            rows = [row for row in wanted if who in r.ROWS[row].take and
+                    (row in r.ALONE or (who == "floor" and not r.ROWS[row].beside))]
             while any(self.missing(row, who) > 0 for row in rows):
                 self.labs.drop_all(but=(who,))
                 for row in rows:
@@ -104,10 +105,12 @@ class Run:
                         self.take(row, who)
 
     def together(self, wanted):
-        self.labs.drop("floor")
         for row in wanted:
-            while jobs := {who: lambda who=who: self.take(row, who)
-                           for who in r.ROWS[row].take if who != "floor" and self.missing(row, who) > 0}:
+            beside = r.ROWS[row].beside
+            if not beside:
+                self.labs.drop("floor")
+            while jobs := {who: lambda who=who: self.take(row, who) for who in r.ROWS[row].take
+                           if (who != "floor" or beside) and self.missing(row, who) > 0}:
                 together(jobs)
 
     def everything(self, rows):

@@ -106,7 +106,8 @@ static bool record_was_changed(const Agent *agent)
 
 // A standby that loses its primary streams from the next one half a second later. Until then the
 // store has that to do, and all who watch it, and what a member says of itself decides nothing, for
-// candidates ask each other: it may wait. So may what a leader says that is about to let go.
+// candidates ask each other: it may wait. So may what a leader says that is about to let go, or has
+// just done so.
 static bool member_is_held(Agent *agent)
 {
     enum { HOLD_MS = 1000 };
@@ -114,7 +115,8 @@ static bool member_is_held(Agent *agent)
     const bool stands_by = agent->member_role == ROLE_REPLICA &&
                            agent->member_state == STATE_RUNNING && s->state == STATE_RUNNING &&
                            (s->role == ROLE_REPLICA || s->role == ROLE_PROMOTED) && !s->streaming;
-    const bool hands_over = agent->lease.held && agent->memory.handover != HANDOVER_NONE;
+    const bool hands_over = agent->lease.held ? agent->memory.handover != HANDOVER_NONE
+                                              : instant_is_set(agent->memory.released_at);
     const Instant now = now_of(agent);
     if (!instant_is_set(agent->member_changed_at))
         agent->member_changed_at = now;

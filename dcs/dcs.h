@@ -87,7 +87,6 @@ typedef struct {
     bool (*release)(Dcs *, const ReleaseRequest *, Deadline, Error *);
     // Puts our member record, bound to the session.
     bool (*put_member)(Dcs *, const char *json, Deadline, Error *);
-    bool (*delete_member)(Dcs *, Deadline, Error *);
     // Compare-and-swap by mod_revision (0: must be absent; REVISION_ANY). value NULL deletes.
     // *out_revision may be NULL.
     bool (*write)(Dcs *, DcsKey, const char *value, int64_t expected_revision, Deadline,

@@ -107,18 +107,6 @@ static bool op_put_member(Dcs *dcs, const char *json, Deadline deadline, Error *
     return true;
 }
 
-static bool op_delete_member(Dcs *dcs, Deadline deadline, Error *err)
-{
-    Etcd *etcd = etcd_of(dcs);
-    EtcdReply reply = {0};
-    (void)etcd_begin(etcd);
-    const char *body = etcd_delete_body(etcd->arena, etcd->base, own_member_key(etcd));
-    if (!etcd_turn_call(etcd, "/kv/deleterange", body, ETCD_REPEATABLE, deadline, &reply, err))
-        return error_wrap(err, "delete member record");
-    etcd_note_reply(etcd, &reply, NULL);
-    return true;
-}
-
 // Is what we wanted there now? value NULL: the key shall be absent.
 static bool has_value(const RawKey *key, const char *value, int64_t above_revision)
 {
@@ -260,7 +248,6 @@ static const DcsOps ops = {
     .renew = etcd_op_renew,
     .release = etcd_op_release,
     .put_member = op_put_member,
-    .delete_member = op_delete_member,
     .write = op_write,
     .remove_cluster = op_remove_cluster,
     .event_fd = op_event_fd,

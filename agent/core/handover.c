@@ -110,8 +110,20 @@ Decision decide_handover(const Facts *f, Decision d)
     return d;
 }
 
+// What we have still to say, and all that others do because we end, would hold the successor up:
+// on Kubernetes that is a pod to be taken down, and two writes for each Service it is in.
+static bool successor_comes(const Facts *f, const Memory *m, Instant *until)
+{
+    enum { STAY_MS = 1000 };
+    const MemberView *next = f->cluster ? cluster_leader_member(f->cluster) : NULL;
+    *until = instant_plus_ms(m->released_at, STAY_MS);
+    return m->handover == HANDOVER_SHUTDOWN && instant_is_set(m->released_at) &&
+           instant_before(f->now, *until) && !(next && next->role == ROLE_PRIMARY);
+}
+
 Decision decide_shutdown(const Facts *f, Decision d)
 {
+    Instant until;
     const ServerView *s = f->server;
     if (f->lease.held && !d.memory.bootstrapping) {
         if (d.memory.handover != HANDOVER_SHUTDOWN) {
@@ -127,6 +139,8 @@ Decision decide_shutdown(const Facts *f, Decision d)
         return with_task(d, REASON_SHUTDOWN_STOP, TASK_STOP);
     if (s->remains)
         return wait_until(d, REASON_SHUTDOWN_STOP, instant_plus_ms(f->now, 50));
+    if (successor_comes(f, &d.memory, &until))
+        return wait_until(d, REASON_SHUTDOWN_STAY, until);
     if (f->lease.held) { // a bootstrap broken off
         d.drop_initialize = true;
         d = release(d, REASON_SHUTDOWN_DONE);

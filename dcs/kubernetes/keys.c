@@ -110,27 +110,23 @@ static bool delete_collection(Kube *kube, KubeKind kind, Deadline deadline, Erro
 }
 
 // The modes share objects, and labels: what another one uses would go, too.
-static bool used_elsewhere(Kube *kube, Deadline deadline, Error *err)
+static bool is_here_alone(Kube *kube, Deadline deadline, Error *err)
 {
-    if (!kube_look_at_others(kube, &kube->turn, kube->arena, deadline, err))
-        return true;
-    pthread_mutex_lock(&kube->mutex);
-    const bool used = kube->other_store[0] != '\0';
-    if (used)
-        error_set(
-            err, ERR_INVALID,
-            "%s: with %s this would be the wrong one. If nobody uses that any more, delete it "
-            "first: howdahctl doctor says how",
-            kube->other_store, kube_mode_line(kube->layout.mode));
-    pthread_mutex_unlock(&kube->mutex);
-    return used;
+    const char *elsewhere;
+    if (!kube_find_elsewhere(kube, deadline, &elsewhere, err))
+        return false;
+    return elsewhere == NULL ||
+           error_set(err, ERR_INVALID,
+                     "%s: with %s this would be the wrong one. If nobody uses that any more, "
+                     "delete it first: howdahctl doctor says how",
+                     elsewhere, kube_mode_line(kube->layout.mode));
 }
 
 bool kube_op_remove_cluster(Dcs *dcs, Deadline deadline, Error *err)
 {
     Kube *kube = kube_of(dcs);
     (void)kube_begin(kube);
-    if (used_elsewhere(kube, deadline, err))
+    if (!is_here_alone(kube, deadline, err))
         return false;
     for (KubeCollection c = COLLECTION_STATE; c < kube_collection_count(kube->layout.mode); c++) {
         if (!delete_collection(kube, kube_collection_kind(kube->layout.mode, c), deadline, err) ||

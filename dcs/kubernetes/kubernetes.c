@@ -110,7 +110,6 @@ static const DcsOps ops = {
     .renew = kube_op_renew,
     .release = kube_op_release,
     .put_member = kube_op_put_member,
-    .delete_member = kube_op_delete_member,
     .write = kube_op_write,
     .remove_cluster = kube_op_remove_cluster,
     .event_fd = op_event_fd,

@@ -246,16 +246,12 @@ static bool read_preconditions(Kube *kube, Deadline deadline, Error *err)
                             NULL, err);
 }
 
-static bool other_mode_is_used(Kube *kube, Deadline deadline, Error *err)
+static bool no_other_mode(Kube *kube, Deadline deadline, Error *err)
 {
-    if (!kube_look_at_others(kube, &kube->turn, kube->arena, deadline, err))
-        return true;
-    pthread_mutex_lock(&kube->mutex);
-    const bool used = kube->other_store[0] != '\0';
-    if (used)
-        error_set(err, ERR_CONFLICT, "%s", kube->other_store);
-    pthread_mutex_unlock(&kube->mutex);
-    return used;
+    const char *elsewhere;
+    if (!kube_find_elsewhere(kube, deadline, &elsewhere, err))
+        return false;
+    return elsewhere == NULL || error_set(err, ERR_CONFLICT, "%s", elsewhere);
 }
 
 // The claim comes after the record, whose time is bounded: a bootstrap that dies leaves nothing.
@@ -279,7 +275,7 @@ bool kube_op_acquire(Dcs *dcs, const AcquireRequest *request, Deadline deadline,
     (void)kube_begin(kube);
     if (kube->session[0] == '\0')
         return error_set(err, ERR_CONFLICT, "acquire: no session is open");
-    if (request->bootstrap && other_mode_is_used(kube, deadline, err))
+    if (request->bootstrap && !no_other_mode(kube, deadline, err))
         return error_wrap(err, "acquire");
     if (!read_preconditions(kube, deadline, err))
         return error_wrap(err, "acquire");
@@ -417,5 +413,7 @@ bool kube_op_release(Dcs *dcs, const ReleaseRequest *request, Deadline deadline,
     pthread_mutex_lock(&kube->mutex);
     kube->hold.term = 0; // whatever comes of it, the record is not put back
     pthread_mutex_unlock(&kube->mutex);
+    if (request->to_successor)
+        kube_leave_labels(kube, kube->arena);
     return kube_update(kube, &update, deadline, &sent_at, err);
 }

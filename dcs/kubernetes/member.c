@@ -43,11 +43,21 @@ static PodFacts pod_facts(Kube *kube, Arena *arena)
                       .state = tree_get_string(record, "state", NULL)};
 }
 
+Instant kube_labels_left_until(Kube *kube, Arena *arena)
+{
+    const KubeObject *pod = kube_cache_pod(&kube->cache, kube->member);
+    const bool left = instant_before(kube_now(kube), kube->labels_left_until) && pod != NULL &&
+                      kube_bears_leader_label(&kube->settings, pod->tree) &&
+                      !kube_leads(kube, arena);
+    return left ? kube->labels_left_until : (Instant){0};
+}
+
 const Tree *kube_own_labels_missing(Kube *kube, Arena *arena)
 {
     const KubeObject *pod = kube_cache_pod(&kube->cache, kube->member);
     // Before the first record nothing is known of our server, and the pod keeps what it has.
-    if (pod == NULL || kube->member_text == NULL || !kube->cache.filled)
+    if (pod == NULL || kube->member_text == NULL || !kube->cache.filled ||
+        instant_is_set(kube_labels_left_until(kube, arena)))
         return NULL;
     const PodFacts facts = pod_facts(kube, arena);
     Tree *missing = tree_map(arena);
@@ -91,6 +101,16 @@ static bool has_patroni_member(Kube *kube, Arena *arena)
             return true;
     }
     return false;
+}
+
+// Patroni takes off nobody's label but its own.
+void kube_leave_labels(Kube *kube, Arena *arena)
+{
+    enum { LEFT_MS = 2000 };
+    pthread_mutex_lock(&kube->mutex);
+    kube->labels_left_until =
+        has_patroni_member(kube, arena) ? (Instant){0} : instant_plus_ms(kube_now(kube), LEFT_MS);
+    pthread_mutex_unlock(&kube->mutex);
 }
 
 static bool record_is_due(Kube *kube, Arena *arena, const char *json, const char *fixed)
@@ -140,25 +160,4 @@ bool kube_op_put_member(Dcs *dcs, const char *json, Deadline deadline, Error *er
         return error_wrap(err, "write member record");
     kube->member_at = kube_now(kube);
     return true;
-}
-
-// The pod goes when it goes; what we have written on it can be taken back.
-bool kube_op_delete_member(Dcs *dcs, Deadline deadline, Error *err)
-{
-    Kube *kube = kube_of(dcs);
-    Arena *arena = kube_begin(kube);
-    ASSERT(kube->member != NULL); // howdahctl has no member record
-    Tree *annotations = tree_map(arena);
-    tree_set(arena, annotations, "status", tree_null(arena));
-    pthread_mutex_lock(&kube->mutex);
-    free(kube->member_text);
-    kube->member_text = NULL;
-    pthread_mutex_unlock(&kube->mutex);
-    const Tree *labels = kube_strip_labels(arena, &kube->settings);
-    bool ok =
-        kube_patch_pod(kube, &kube->turn, arena, kube->member, labels, annotations, deadline, err);
-    if (!ok && err->kind == ERR_UNCERTAIN)
-        ok = kube_patch_pod(kube, &kube->turn, arena, kube->member, labels, annotations, deadline,
-                            err);
-    return ok || error_wrap(err, "delete member record");
 }

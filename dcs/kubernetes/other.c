@@ -110,6 +110,18 @@ bool kube_look_at_others(Kube *kube, KubeClient *client, Arena *arena, Deadline 
     return true;
 }
 
+bool kube_find_elsewhere(Kube *kube, Deadline deadline, const char **out, Error *err)
+{
+    *out = NULL;
+    if (!kube_look_at_others(kube, &kube->turn, kube->arena, deadline, err))
+        return false;
+    pthread_mutex_lock(&kube->mutex);
+    if (kube->other_store[0] != '\0')
+        *out = arena_strdup(kube->arena, kube->other_store);
+    pthread_mutex_unlock(&kube->mutex);
+    return true;
+}
+
 bool kube_look_for_cluster(Kube *kube, Deadline deadline, Error *err)
 {
     pthread_mutex_lock(&kube->mutex);

@@ -68,10 +68,10 @@ struct Kube {
     pthread_mutex_t mutex; // of all that follows
     Arena *cache_arena;    // scratch
     KubeCache cache;
-    char *member_text; // last record put, NULL: none
+    char *member_text;         // last record put, NULL: none
+    Instant labels_left_until; // see kube_labels_left_until
     bool service_due;
     OtherLeader others[3];
-    Instant others_at;
     char other_store[200];  // "": none is known
     const char *other_line; // of the settings, that would be right; NULL: none is known
 };
@@ -140,12 +140,17 @@ bool kube_claim_initialize(Kube *kube, Deadline deadline, Error *err) MUST_CHECK
 // --- member.c
 
 bool kube_op_put_member(Dcs *dcs, const char *json, Deadline deadline, Error *err);
-bool kube_op_delete_member(Dcs *dcs, Deadline deadline, Error *err);
 // The leader record that holds is this very session's: a member of our name in another pod is
 // somebody else. Under the mutex.
 bool kube_leads(Kube *kube, Arena *arena);
 // What our pod should bear and does not, by what was put last; NULL: nothing. Under the mutex.
 const Tree *kube_own_labels_missing(Kube *kube, Arena *arena);
+// A handover has begun: the leader's label on our pod is left to the successor, who takes it off in
+// the moment in which it puts on its own. Taken off before, it would be one change more for
+// kube-proxy, which makes two at once and then one a second.
+void kube_leave_labels(Kube *kube, Arena *arena);
+// Until then it may still be there; 0: our pod's labels are ours to keep. Under the mutex.
+Instant kube_labels_left_until(Kube *kube, Arena *arena);
 bool kube_patch_pod(Kube *kube, KubeClient *client, Arena *arena, const char *pod,
                     const Tree *labels, const Tree *annotations, Deadline deadline, Error *err)
     MUST_CHECK;
@@ -162,6 +167,8 @@ void kube_upkeep_stop(Kube *kube);
 // Looks at the other modes' objects and says so in other_store. Failure leaves it as it was.
 bool kube_look_at_others(Kube *kube, KubeClient *client, Arena *arena, Deadline deadline,
                          Error *err) MUST_CHECK;
+// Looks, and tells who uses this cluster in another mode: in the caller's arena; NULL: nobody.
+bool kube_find_elsewhere(Kube *kube, Deadline deadline, const char **out, Error *err) MUST_CHECK;
 // For howdahctl, which looks once: where nobody leads and nothing is initialized the settings may
 // name the wrong mode. A cluster that is here alone is not looked for elsewhere: what a predecessor
 // has left there could not be told from a leader that lives.

@@ -24,7 +24,8 @@ typedef struct {
     Kube *kube;
     Arena *arena;
     Instant told_over_at; // the end of a leader's time that the turn was told of
-    Instant labels_at, strip_at, service_at;
+    Instant labels_at, strip_at, service_at, others_at;
+    bool was_led; // when we looked last
     LabelsTold labels_told, strip_told;
     bool service_done;
 } Upkeep;
@@ -121,9 +122,10 @@ static Instant keep_own_labels(Upkeep *upkeep, Instant now)
     Kube *kube = upkeep->kube;
     pthread_mutex_lock(&kube->mutex);
     const Tree *labels = kube_own_labels_missing(kube, upkeep->arena);
+    const Instant left_until = kube_labels_left_until(kube, upkeep->arena);
     pthread_mutex_unlock(&kube->mutex);
     if (labels == NULL)
-        return (Instant){0};
+        return left_until;
     if (!is_due(upkeep->labels_at, now))
         return upkeep->labels_at;
     Error err = {0};
@@ -172,24 +174,25 @@ static Instant look_at_others(Upkeep *upkeep, Instant now)
 {
     Kube *kube = upkeep->kube;
     pthread_mutex_lock(&kube->mutex);
-    const bool vacant = kube->cache.filled && !kube_vacancy_leads(&kube->cache.vacancy, now);
-    const bool wanted = vacant || kube->other_store[0] != '\0';
-    const Instant due = kube->others_at;
+    const bool filled = kube->cache.filled;
+    const bool led = filled && kube_vacancy_leads(&kube->cache.vacancy, now);
+    const bool wanted = (filled && !led) || kube->other_store[0] != '\0';
     pthread_mutex_unlock(&kube->mutex);
+    // In a handover there is more urgent work, and a moment ago somebody led here.
+    if (upkeep->was_led && !led)
+        upkeep->others_at = instant_plus_ms(now, RETRY_MS);
+    upkeep->was_led = led;
     if (kube->member == NULL || !wanted)
         return (Instant){0};
-    if (!is_due(due, now))
-        return due;
+    if (!is_due(upkeep->others_at, now))
+        return upkeep->others_at;
     Error err = {0};
     const bool ok = kube_look_at_others(kube, &kube->upkeep, upkeep->arena, brief(kube), &err);
     if (!ok)
         log_debug("other modes of the store not looked at error='%s'", err.text);
-    pthread_mutex_lock(&kube->mutex);
-    kube->others_at =
+    upkeep->others_at =
         instant_plus_ms(kube_now(kube), ok ? atomic_load(&kube->loop_wait_ms) : (int64_t)RETRY_MS);
-    const Instant next = kube->others_at;
-    pthread_mutex_unlock(&kube->mutex);
-    return next;
+    return upkeep->others_at;
 }
 
 // --- streams

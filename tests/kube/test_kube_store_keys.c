@@ -187,6 +187,45 @@ static void members_and_labels(void)
     lab_delete(KIND_PODS, "c");
 }
 
+// In a handover the leader's label stays where it is until the successor takes it off.
+static void labels_in_a_handover(void)
+{
+    static const char stopped[] = "{\"state\":\"stopped\",\"role\":\"demoted\",\"howdah\":\"1\"}";
+    Dcs *a = lab_member("a"), *b = lab_member("b");
+    Kube *kube = (Kube *)(void *)a;
+    (void)lab_refresh(a);
+    (void)lab_refresh(b);
+    put_member(a, REPLICA("1"));
+    put_member(b, REPLICA("1"));
+    lab_hand_over(a, lab_acquire(a, "i").term);
+    wait_for_label("a", "replica"); // nobody came
+
+    const int64_t term = lab_acquire(a, "i").term;
+    wait_for_label("a", "primary");
+    const Instant before = lab_now();
+    lab_hand_over(a, term);
+    pthread_mutex_lock(&kube->mutex);
+    assert_in_range(instant_ms_between(before, kube->labels_left_until), 1000, 5000);
+    kube->labels_left_until = instant_plus_ms(before, 60000); // whatever else the machine does
+    pthread_mutex_unlock(&kube->mutex);
+    put_member(a, stopped);
+    assert_string_equal(label_of("a"), "primary");
+    const int64_t next = lab_acquire(b, "j").term;
+    wait_for_label("b", "primary");
+    wait_for_label("a", "none");
+
+    // Patroni would leave it there for good.
+    lab_pod("c");
+    (void)lab_annotate(KIND_PODS, "c", "status", "{\"state\":\"running\",\"role\":\"replica\"}");
+    (void)lab_refresh(b);
+    lab_hand_over(b, next);
+    assert_true(instant_is_set(((Kube *)(void *)b)->labels_left_until) ==
+                (lab_mode == KUBERNETES_LEASES));
+    dcs_free(a);
+    dcs_free(b);
+    lab_delete(KIND_PODS, "c");
+}
+
 // --- other modes
 
 static bool is_free(const ClusterView *view, const void *context)
@@ -397,6 +436,7 @@ static void sessions_ask_when_it_is_quiet(void)
 IN_ALL_MODES(keys_by_compare_and_swap)
 IN_ALL_MODES(bootstrap_is_claimed)
 IN_ALL_MODES(members_and_labels)
+IN_ALL_MODES(labels_in_a_handover)
 IN_ALL_MODES(another_mode)
 IN_ALL_MODES(patroni_leads)
 IN_ALL_MODES(unlabelled_object)
@@ -409,6 +449,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_keys_by_compare_and_swap),
         cmocka_unit_test(test_bootstrap_is_claimed),
         cmocka_unit_test(test_members_and_labels),
+        cmocka_unit_test(test_labels_in_a_handover),
         cmocka_unit_test(test_another_mode),
         cmocka_unit_test(test_patroni_leads),
         cmocka_unit_test(test_unlabelled_object),

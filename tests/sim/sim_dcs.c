@@ -365,35 +365,14 @@ static void apply_put_member(Sim *sim, Mail *mail)
     (void)store_end(sim, name_of(mail->from));
 }
 
-static Mail *member_mail(AgentProc *proc, MailApply *apply)
-{
-    Mail *mail = mail_new(proc, OP_WRITE, apply);
-    mail->key = arena_printf(mail->arena, "members/%s", name_of(proc));
-    mail->session = session_of(proc);
-    return mail;
-}
-
 static bool op_put_member(Dcs *base, const char *json, Deadline deadline, Error *err)
 {
     AgentProc *proc = proc_of(base);
-    Mail *mail = member_mail(proc, apply_put_member);
+    Mail *mail = mail_new(proc, OP_WRITE, apply_put_member);
+    mail->key = arena_printf(mail->arena, "members/%s", name_of(proc));
+    mail->session = session_of(proc);
     mail->value = arena_strdup(mail->arena, json);
     return done(mail_call(mail, "put member", deadline, err));
-}
-
-static void apply_delete_member(Sim *sim, Mail *mail)
-{
-    if (!store_key(sim, mail->key))
-        return;
-    store_begin(sim);
-    store_delete(sim, mail->key);
-    (void)store_end(sim, name_of(mail->from));
-}
-
-static bool op_delete_member(Dcs *base, Deadline deadline, Error *err)
-{
-    AgentProc *proc = proc_of(base);
-    return done(mail_call(member_mail(proc, apply_delete_member), "delete member", deadline, err));
 }
 
 static void apply_write(Sim *sim, Mail *mail)
@@ -466,7 +445,6 @@ void dcs_init(AgentProc *proc)
         .renew = op_renew,
         .release = op_release,
         .put_member = op_put_member,
-        .delete_member = op_delete_member,
         .write = op_write,
         .remove_cluster = op_remove_cluster,
         .event_fd = op_event_fd,

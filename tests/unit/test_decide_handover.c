@@ -123,6 +123,30 @@ ROW(shutdown_done)
     shutdown_replica(w);
     stopped(w);
 }
+ROW(shutdown_handed_over)
+{
+    vacant(w);
+    stopped(w);
+    w->f.request.shutdown = true;
+    w->f.memory.handover = HANDOVER_SHUTDOWN;
+    w->f.memory.released_at = (Instant){S(1000) - S(1) / 10};
+}
+ROW(shutdown_successor_leads)
+{
+    shutdown_handed_over(w);
+    led_by(w, 1);
+    w->members[1].role = ROLE_REPLICA;
+}
+ROW(shutdown_successor_is_primary)
+{
+    shutdown_successor_leads(w);
+    w->members[1].role = ROLE_PRIMARY;
+}
+ROW(shutdown_successor_does_not_come)
+{
+    shutdown_handed_over(w);
+    w->f.memory.released_at = (Instant){S(998)};
+}
 
 static const Row rows[] = {
     R(switchover_asks, KEEP, NONE, SWITCHOVER_ASK_PEERS),
@@ -146,6 +170,10 @@ static const Row rows[] = {
     R(shutdown_replica, KEEP, STOP, SHUTDOWN_STOP),
     R(shutdown_terminating, KEEP, STOP, SHUTDOWN_STOP),
     R(shutdown_done, KEEP, NONE, SHUTDOWN_DONE),
+    R(shutdown_handed_over, KEEP, NONE, SHUTDOWN_STAY),
+    R(shutdown_successor_leads, KEEP, NONE, SHUTDOWN_STAY),
+    R(shutdown_successor_is_primary, KEEP, NONE, SHUTDOWN_DONE),
+    R(shutdown_successor_does_not_come, KEEP, NONE, SHUTDOWN_DONE),
 };
 
 const RowTable decide_handover_rows = TABLE(rows);

@@ -59,7 +59,6 @@ static void expect_all(Dcs *dcs, int64_t term, const Kinds *kinds)
     EXPECT(kinds->keep, dcs->ops->renew(dcs, term, NULL, lab_in(BUDGET_MS), &proof, &err));
     EXPECT(kinds->write, dcs->ops->release(dcs, &release, lab_in(BUDGET_MS), &err));
     EXPECT(kinds->write, dcs->ops->put_member(dcs, "{}", lab_in(BUDGET_MS), &err));
-    EXPECT(kinds->write, dcs->ops->delete_member(dcs, lab_in(BUDGET_MS), &err));
     EXPECT(kinds->write, dcs->ops->write(dcs, KEY_SYNC, "{}", 0, lab_in(BUDGET_MS), NULL, &err));
     EXPECT(kinds->write,
            dcs->ops->write(dcs, KEY_SYNC, "{}", REVISION_ANY, lab_in(BUDGET_MS), NULL, &err));

@@ -78,11 +78,6 @@ static bool do_put_member(Error *err)
     return a->ops->put_member(a, "{\"state\":\"running\"}", lab_in(budget_ms), err);
 }
 
-static bool do_delete_member(Error *err)
-{
-    return a->ops->delete_member(a, lab_in(budget_ms), err);
-}
-
 static bool do_create(Error *err)
 {
     return a->ops->write(a, KEY_CONFIG, "{\"ttl\":30}", 0, lab_in(budget_ms), &config_revision,
@@ -119,7 +114,6 @@ static const struct {
     {"acquire", do_acquire, "/kv/txn "},
     {"renew", do_renew, "/kv/txn "},
     {"put_member", do_put_member, "/kv/put "},
-    {"delete_member", do_delete_member, "/kv/deleterange "},
     {"create", do_create, "/kv/txn "},
     {"swap", do_swap, "/kv/txn "},
     {"delete", do_delete, "/kv/txn "},

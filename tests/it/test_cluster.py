@@ -40,7 +40,7 @@ def test_kill_postmaster():
             wait_for("the primary writes again", lambda: any(
                 a.at > at + 0.05 for a in k.snapshot()), 20)
             # Left alone they would try again after wal_retrieve_retry_interval, 5 s.
-            wait_for("both standbys stream again", lambda: c.streaming() is p, 3.5)
+            wait_for("both standbys stream again", lambda: c.streaming() is p, 4)
         assert c.wait_streaming() is p, "the lease was held: no failover"
         k.assert_promises()
         k.assert_none_lost(p, "a crash recovery")

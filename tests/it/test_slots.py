@@ -61,7 +61,7 @@ def test_third_member_streams_from_the_new_primary_at_once():
         wait_slots_everywhere(c)
         for _ in range(2):
             n, third, took = after_the_death_of(c, p)
-            assert took < 1, took
+            assert took < 3, took
             assert "slot created name=" + third.name not in n.log_text().split("acquired the leader key")[-1]
             p.start()
             assert c.wait_streaming() is n
@@ -83,7 +83,7 @@ def test_slots_are_made_before_there_is_a_leader():
                      lambda: set(slots(m)) == names_elsewhere(c, m), 4)
             assert m.sql("select pg_is_in_recovery()") == [(True,)]
         n, third, took = promotion_among(others)
-        assert took < 1, took
+        assert took < 3, took
 
 
 def wal_files(m):

@@ -162,10 +162,12 @@ static void stream_try(Sim *sim, void *context, uint64_t serial)
         stream_send(m);
 }
 
+// A reload. The receiver that streams from there goes on; one that is waited for is tried at once.
 void pg_follow(Member *m, int upstream)
 {
+    const bool goes_on = m->pg.stream.connected && m->pg.stream.upstream == upstream;
     m->pg.stream.upstream = upstream;
-    if (m->pg.state == PG_STANDBY)
+    if (m->pg.state == PG_STANDBY && !goes_on)
         stream_break(m, 5, 100);
 }
 

@@ -29,7 +29,8 @@ typedef struct {
     Instant trying_to_start_since;      // leader: the server is not serving since then
     Instant silent_since;               // the running server has not answered since then
     Instant apart_since;                // the standby has not streamed since then
-    int nudges;                         // … and has been told so often to try at once
+    int nudges;                         // … and has been told so often to try at once,
+    Instant nudged_at;                  // the last time then
     Instant remains_since;              // no postmaster, but processes of it since then
     int64_t checked_term;  // the leader's term our WAL was compared with, and found to be part of
     int64_t diverged_term; // … and found not to be part of; until rewound or copied again

@@ -168,10 +168,12 @@ static Decision decide_apart(const Facts *f, Decision d, const MemberView *upstr
     enum { FIRST_MS = 250, NUDGES = 5 };
     if (upstream->state != STATE_RUNNING || d.memory.nudges >= NUDGES)
         return with(d, REASON_REPLICA_NOT_STREAMING);
-    const Instant due = instant_plus_ms(d.memory.apart_since, (int64_t)FIRST_MS << d.memory.nudges);
+    const Instant since = d.memory.nudges > 0 ? d.memory.nudged_at : d.memory.apart_since;
+    const Instant due = instant_plus_ms(since, (int64_t)FIRST_MS << d.memory.nudges);
     if (instant_before(f->now, due))
         return wait_until(d, REASON_REPLICA_NOT_STREAMING, due);
     d.memory.nudges++;
+    d.memory.nudged_at = f->now;
     return with_upstream(d, REASON_REPLICA_NUDGE, TASK_FOLLOW, upstream);
 }
 

@@ -24,6 +24,21 @@ static void test_server_crash(void **state)
     }
 }
 
+// The standbys do not sleep for wal_retrieve_retry_interval when their primary is back.
+static void test_standbys_stream_at_once(void **state)
+{
+    (void)state;
+    FOR_SEEDS(seed, 30)
+    {
+        AUTO(sim_release) Sim *sim = settled((SimOptions){0}, seed);
+        const int leader = sim_leader(sim);
+        sim_server_kill(sim, leader);
+        EXPECT(sim, sim_run_until_at(sim, not_primary, leader, SECONDS(5)));
+        EXPECT(sim, sim_run_until_at(sim, sim_is_primary, leader, SECONDS(30)));
+        EXPECT(sim, sim_run_until(sim, sim_settled, SECONDS(2)));
+    }
+}
+
 // It does not come up any more: after primary_start_timeout somebody else leads.
 static void test_server_does_not_start(void **state)
 {
@@ -468,6 +483,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_server_crash),
+        cmocka_unit_test(test_standbys_stream_at_once),
         cmocka_unit_test(test_server_does_not_start),
         cmocka_unit_test(test_all_killed),
         cmocka_unit_test(test_dead_branch),

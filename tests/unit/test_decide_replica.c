@@ -25,12 +25,20 @@ ROW(does_not_stream_from_one_that_starts)
 ROW(does_not_stream_though_told)
 {
     does_not_stream(w);
-    w->f.memory.nudges = 3; // the next after 2 s
+    w->f.memory.apart_since = (Instant){S(991)};
+    w->f.memory.nudges = 3;
+    w->f.memory.nudged_at = (Instant){S(1000) - S(19) / 10}; // the next after 2 s
+}
+ROW(does_not_stream_told_long_ago)
+{
+    does_not_stream_though_told(w);
+    w->f.memory.nudged_at = (Instant){S(998)};
 }
 ROW(cannot_stream)
 {
     does_not_stream(w);
     w->f.memory.apart_since = (Instant){S(991)};
+    w->f.memory.nudged_at = (Instant){S(991)};
     w->f.memory.nudges = 5;
 }
 ROW(does_not_stream_for_long)
@@ -162,6 +170,7 @@ static const Row rows[] = {
     R(does_not_stream_yet, KEEP, NONE, REPLICA_NOT_STREAMING),
     R(does_not_stream_from_one_that_starts, KEEP, NONE, REPLICA_NOT_STREAMING),
     R(does_not_stream_though_told, KEEP, NONE, REPLICA_NOT_STREAMING),
+    R(does_not_stream_told_long_ago, KEEP, FOLLOW, REPLICA_NUDGE),
     R(cannot_stream, KEEP, NONE, REPLICA_NOT_STREAMING),
     R(does_not_stream_for_long, KEEP, CHECK_DIVERGENCE, REPLICA_CHECK_DIVERGENCE),
     R(starts, KEEP, START_STANDBY, REPLICA_START),

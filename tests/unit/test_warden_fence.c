@@ -50,7 +50,7 @@ static void test_kills_what_does_not_quit(void **state)
     lab_spawn_postgres(lab, WORDS("backends=3", "deaf", "deaf-postmaster", "archiver"));
     const Instant armed = clock_now(lab->clock);
     lab_fence(lab, 300, 700, "");
-    assert_in_range(gone_after_ms(lab, armed), 690, 1300);
+    assert_in_range(gone_after_ms(lab, armed), 690, 5000);
     WAIT_FOR(lab, lab_view(lab).fenced_count == 1);
 }
 
@@ -64,9 +64,9 @@ static void test_kills_a_stopped_postmaster(void **state)
     for (size_t i = 0; i < count; i++)
         assert_int_equal(kill(pids[i], SIGSTOP), 0);
     const Instant armed = clock_now(lab->clock);
-    lab_fence(lab, 300, 900, "");
+    lab_fence(lab, 300, 2300, "");
     // SIGQUIT is heard only after SIGCONT, which goes along with it.
-    assert_in_range(gone_after_ms(lab, armed), 300, 850);
+    assert_in_range(gone_after_ms(lab, armed), 300, 2200);
     WAIT_FOR(lab, lab_view(lab).fenced_count == 1);
     // The same again with one that would not stop itself: SIGKILL needs no leave.
     lab_fence(lab, 20000, 20500, "");
@@ -85,9 +85,10 @@ static void test_survives_the_agent(void **state)
     const Instant armed = clock_now(lab->clock);
     lab_fence(lab, 500, 900, "mine");
     warden_client_release(&lab->client);
-    assert_in_range(gone_after_ms(lab, armed), 500, 1200);
+    assert_in_range(gone_after_ms(lab, armed), 500, 5000);
+    WAIT_FOR(lab, lab_log_has(lab, "fenced took_ms=")); // the warden has seen them gone, too
 
-    lab_attach(lab); // a new one hears of it, at the latest when the warden has seen them gone
+    lab_attach(lab); // a new one hears of it
     WAIT_FOR(lab, instant_is_set(lab_view(lab).fenced_at));
     WardenView view = lab_view(lab);
     assert_string_equal(view.note, "mine");
@@ -114,7 +115,7 @@ static void test_stopped_agent(void **state)
     WAIT_FOR(lab, lab_log_has(lab, "fence armed"));
     assert_int_equal(kill(agent, SIGSTOP), 0);
     const Instant stopped = clock_now(lab->clock);
-    assert_in_range(gone_after_ms(lab, stopped), 400, 1300);
+    assert_in_range(gone_after_ms(lab, stopped), 400, 5000);
     assert_int_equal(kill(agent, SIGKILL), 0);
     assert_int_equal(waitpid(agent, NULL, 0), agent);
 }
@@ -125,8 +126,8 @@ static void test_is_moved(void **state)
     Error err = {0};
     lab_spawn_postgres(lab, NULL);
     const Instant armed = clock_now(lab->clock);
-    while (instant_ms_between(armed, clock_now(lab->clock)) < 1500) {
-        lab_fence(lab, 500, 800, "renewed");
+    while (instant_ms_between(armed, clock_now(lab->clock)) < 4500) {
+        lab_fence(lab, 2000, 2600, "renewed");
         lab_pause();
     }
     assert_int_equal(lab_count(lab, NULL, 0), 3);
@@ -148,7 +149,7 @@ static void test_is_lifted(void **state)
 {
     Lab *lab = *state;
     Error err = {0};
-    lab_fence(lab, 400, 700, "armed before the start");
+    lab_fence(lab, 2500, 2800, "armed before the start");
     lab_spawn_postgres(lab, NULL);
     assert_false(unfence(lab, false, &err)); // it might be writing
     assert_int_equal(err.kind, ERR_INVALID);
@@ -158,7 +159,7 @@ static void test_is_lifted(void **state)
     assert_false(view.fence_armed);
     assert_string_equal(view.note, "lifted");
     const Instant lifted = clock_now(lab->clock);
-    WAIT_FOR(lab, instant_ms_between(lifted, clock_now(lab->clock)) > 1000);
+    WAIT_FOR(lab, instant_ms_between(lifted, clock_now(lab->clock)) > 3000);
     assert_int_equal(lab_count(lab, NULL, 0), 3);
     // With nothing running nobody has to be sure.
     lab_fence(lab, 10000, 10500, "");

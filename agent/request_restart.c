@@ -57,9 +57,9 @@ bool restart_begin(Agent *agent, ApiRequest *r)
         request_answer(agent, r, 503, "restart conditions are not satisfied");
         return true;
     }
-    if (agent->server.task.running || agent->memory.restarting || agent->restart_wanted) {
-        const char *what =
-            agent->server.task.running ? task_name(agent->server.task.kind) : "restart";
+    const TaskKind obstacle = request_obstacle(agent);
+    if (obstacle != TASK_NONE || agent->memory.restarting || agent->restart_wanted) {
+        const char *what = obstacle != TASK_NONE ? task_name(obstacle) : "restart";
         request_answer(agent, r, 503, arena_printf(r->arena, "%s already in progress", what));
         return true;
     }

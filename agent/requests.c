@@ -9,6 +9,18 @@ void request_answer(Agent *agent, ApiRequest *r, int status, const char *text)
     agent->world.complete(r, status, NULL, text);
 }
 
+TaskKind request_obstacle(const Agent *agent)
+{
+    // A checkpoint is called off by what comes after it.
+    static const bool brief[TASK_COUNT] = {[TASK_INSPECT] = true,
+                                           [TASK_FOLLOW] = true,
+                                           [TASK_RELOAD] = true,
+                                           [TASK_CHECK_DIVERGENCE] = true,
+                                           [TASK_CHECKPOINT] = true};
+    const TaskView *task = &agent->server.task;
+    return task->running && !brief[task->kind] ? task->kind : TASK_NONE;
+}
+
 // --- configuration
 
 static void change_config(Agent *agent, ApiRequest *r)
@@ -46,15 +58,15 @@ static void change_config(Agent *agent, ApiRequest *r)
 static void reinitialize(Agent *agent, ApiRequest *r)
 {
     const bool force = tree_get_bool(r->body, "force", false);
-    const TaskView *task = &agent->server.task;
+    const TaskKind obstacle = request_obstacle(agent);
     if (!agent->view.leader.name)
         request_answer(agent, r, 503, "Cluster has no leader, can not reinitialize");
     else if (agent->lease.held)
         request_answer(agent, r, 503, "I am the leader, can not reinitialize");
-    else if ((task->running || agent->memory.reinit) && !force)
+    else if ((obstacle != TASK_NONE || agent->memory.reinit) && !force)
         request_answer(agent, r, 503,
                        arena_printf(r->arena, "%s already in progress",
-                                    agent->memory.reinit ? "reinitialize" : task_name(task->kind)));
+                                    agent->memory.reinit ? "reinitialize" : task_name(obstacle)));
     else {
         agent->reinit_wanted = true;
         agent->reinit_force = force;

@@ -5,6 +5,9 @@
 // Plain text. The request is gone after it.
 void request_answer(Agent *agent, ApiRequest *request, int status, const char *text);
 
+// What runs and would be in a request's way for longer than a moment; TASK_NONE: nothing.
+TaskKind request_obstacle(const Agent *agent);
+
 // True: answered, and the request is gone. Begin is called once and may wait for store and peers
 // up to their deadlines; settle follows once a pass until it has answered.
 

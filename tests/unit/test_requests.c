@@ -257,6 +257,33 @@ static void test_restart_is_scheduled(void **state)
     assert_null(agent->scheduled_restart);
 }
 
+// What is over in a moment holds nobody up; what takes longer is told by name.
+static void test_what_runs_meanwhile(void **state)
+{
+    static const bool brief[TASK_COUNT] = {[TASK_INSPECT] = true,
+                                           [TASK_FOLLOW] = true,
+                                           [TASK_RELOAD] = true,
+                                           [TASK_CHECK_DIVERGENCE] = true,
+                                           [TASK_CHECKPOINT] = true};
+    Agent *agent = &desk->agent;
+    (void)state;
+    for (TaskKind kind = TASK_NONE + 1; kind < TASK_COUNT; kind++) {
+        agent->server.task = (TaskView){.kind = kind, .running = true};
+        const char *refusal = arena_printf(desk->arena, "%s already in progress", task_name(kind));
+        ask(API_REINITIALIZE, "{\"force\":false}");
+        expect(brief[kind] ? 200 : 503, brief[kind] ? "reinitialize started" : refusal);
+        desk->answer[0] = '\0';
+        ask(API_RESTART, "{}");
+        if (brief[kind])
+            expect(0, "");
+        else
+            expect(503, refusal);
+        assert_int_equal(agent->restart_wanted, brief[kind]);
+        agent->restart_wanted = agent->reinit_wanted = false;
+        requests_done(agent);
+    }
+}
+
 // Not what was meant any more: another server runs, nobody came for one and a half loop_waits, or
 // the conditions do not hold when it is due.
 static void test_scheduled_restart_is_dropped(void **state)
@@ -374,6 +401,7 @@ int main(void)
         TEST(test_reinitialize),
         TEST(test_restart_applies),
         TEST(test_restart_runs_its_course),
+        TEST(test_what_runs_meanwhile),
         TEST(test_restart_is_scheduled),
         TEST(test_scheduled_restart_is_dropped),
         TEST(test_handover_is_refused),
